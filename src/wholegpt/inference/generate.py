@@ -1,0 +1,73 @@
+"""`wholegpt generate`: samples on standard output, or as an artifact that the report reads."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from wholegpt.artifact import Artifact, write_json
+from wholegpt.errors import UsageError
+from wholegpt.inference.engine import generate as continuations
+from wholegpt.model import checkpoint
+from wholegpt.progress import say
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Continue prompts, or write from nothing (the paper's appendix: top-k 40, temperature 1)."""
+
+    model: tyro.conf.Positional[Path]
+    """A run or a checkpoint directory."""
+    prompts: tyro.conf.Positional[tuple[str, ...]] = ("",)
+    """Texts to continue; none: one unconditional sample."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Directory to write the samples to, instead of printing them."""
+    max_new_tokens: int = 100
+    """Length of each continuation [tokens]."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_k: int = 40
+    """Choose among the k most likely tokens; 0: among all."""
+    num_return_sequences: int = 1
+    """Samples of each prompt."""
+    seed: int = 0
+    """Decides the samples."""
+    device: str = "auto"
+    """cpu, cuda, ..."""
+    json: bool = False
+    """Print one JSON object a line."""
+    overwrite: bool = False
+    """Replace samples made otherwise."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or self.max_new_tokens < 0 or self.num_return_sequences < 1:
+            raise UsageError(
+                "--temperature, --top-k and --max-new-tokens must not be negative, --num-return-sequences at least 1"
+            )
+
+
+def generate(options: GenerateOptions) -> Artifact | None:
+    """Print the samples, or write `samples.json`."""
+    artifact = None
+    if options.output is not None:
+        artifact = Artifact(options.output, "generate", options, [options.model], options.overwrite)
+        if artifact.exists():
+            say(f"{options.output} is there already")
+            return artifact
+    prompts = [prompt for prompt in options.prompts for _ in range(options.num_return_sequences)]
+    model, tokenizer = checkpoint.load(options.model, options.device)
+    texts = continuations(
+        model, tokenizer, prompts, options.max_new_tokens, options.temperature, options.top_k, options.seed
+    )
+    samples = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
+    if artifact is not None:
+        with artifact.write() as folder:
+            write_json(folder / "samples.json", samples)
+            artifact.counts = {"samples": len(samples)}
+    elif options.json:
+        print("\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples))
+    else:
+        print("\n---\n".join(sample["prompt"] + sample["text"] for sample in samples))
+    return artifact
