@@ -1,0 +1,78 @@
+"""Generation: greedy equals the loop without a cache and transformers; a text does not depend on its batch."""
+
+import json
+
+import pytest
+import torch
+
+from wholegpt.inference.engine import generate
+from wholegpt.inference.sampling import keep_top_k, next_token, request_generator
+from wholegpt.model import checkpoint
+
+
+def test_greedy_equals_the_loop_without_a_cache(model, tokenizer):
+    ids = tokenizer.encode_ordinary("The river")
+    prompt = len(ids)
+    for _ in range(12):
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    found = generate(model, tokenizer, ["The river"], max_new_tokens=12, temperature=0)
+    assert found == [tokenizer.decode(ids[prompt:])]
+
+
+def test_greedy_of_transformers(shared):
+    folder = shared / "fixtures" / "hf-tiny"
+    cases = json.loads((folder / "expected_greedy.json").read_text())["items"]
+    model, tokenizer = checkpoint.load(folder)
+    assert len(cases) == 8
+    for case in cases:
+        if tokenizer.encode_ordinary(case["prompt"]) == case["prompt_ids"]:
+            expected = tokenizer.decode(case["greedy_40"])
+            assert generate(model, tokenizer, [case["prompt"]], max_new_tokens=40, temperature=0) == [expected]
+        ids = list(case["prompt_ids"])
+        cache, start = model.empty_cache(1), 0
+        for expected_id in case["greedy_40"]:
+            with torch.no_grad():
+                logits, cache = model(torch.tensor([ids[start:]]), cache=cache)
+            start = len(ids)
+            ids.append(int(logits[0, -1].argmax()))
+            assert ids[-1] == expected_id
+
+
+def test_a_text_does_not_depend_on_its_batch(model, tokenizer):
+    prompts = ["The river", "", "A miller's daughter", "The river"]
+    together = generate(model, tokenizer, prompts, max_new_tokens=9, seed=3)
+    assert generate(model, tokenizer, prompts, max_new_tokens=9, seed=3) == together
+    assert together[0] == generate(model, tokenizer, prompts[:1], max_new_tokens=9, seed=3)[0]
+    assert together[0] != together[3]
+
+
+def test_beyond_the_window(model, tokenizer):
+    (text,) = generate(model, tokenizer, ["The river rises in the hills and runs"], max_new_tokens=90)
+    assert len(text) >= 30
+
+
+def test_end_of_text_stops_only_on_request(model, tokenizer):
+    with torch.no_grad():
+        model.wte.weight[tokenizer.eot] = 9 * model.ln_f.bias  # makes it the most likely token, always
+        model.ln_f.weight.zero_()
+    assert generate(model, tokenizer, ["a"], 3, temperature=0, stop_at_eot=True) == [""]
+    assert generate(model, tokenizer, ["a"], 3, temperature=0) == ["<|endoftext|>" * 3]
+
+
+def test_wrong_arguments(model, tokenizer):
+    with pytest.raises(TypeError, match="expected a list"):
+        generate(model, tokenizer, "one prompt")
+    with pytest.raises(ValueError, match="must not be negative"):
+        generate(model, tokenizer, ["a"], temperature=-1)
+
+
+def test_sampling_follows_the_probabilities():
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
+    generator = request_generator(0, 0)
+    drawn = torch.bincount(torch.tensor([next_token(logits, 2.0, 3, generator) for _ in range(5000)]), minlength=4)
+    expected = torch.softmax(torch.tensor([1.0, 0.5, 0.0, float("-inf")]), 0) * 5000
+    assert drawn[3] == 0
+    assert torch.all((drawn - expected).abs() < 4 * (expected * (1 - expected / 5000)).sqrt().clamp(min=1))
+    assert next_token(logits, 0.0, 3, generator) == 0
+    assert keep_top_k(logits, 0) is logits

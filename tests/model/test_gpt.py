@@ -1,0 +1,69 @@
+"""The model against the paper's counts, transformers' implementation, and itself with a cache."""
+
+import math
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from wholegpt import paper
+from wholegpt.model import checkpoint
+from wholegpt.model.gpt import GPT, GPTConfig, parameter_count
+
+
+@pytest.mark.parametrize("size", paper.SIZES, ids=lambda size: size.name)
+def test_parameter_counts_of_the_paper(size):
+    with torch.device("meta"):
+        model = GPT(GPTConfig(n_layer=size.n_layer, n_embd=size.n_embd, n_head=size.n_head))
+    assert parameter_count(model) == size.parameters
+
+
+def test_initialisation():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=2000, n_ctx=256, n_embd=128, n_layer=8, n_head=2))
+    deviations = {name: float(parameter.std()) for name, parameter in model.named_parameters() if parameter.dim() == 2}
+    for name, found in deviations.items():
+        residual = name.endswith("c_proj.weight")
+        expected = 0.01 if name == "wpe.weight" else 0.02 / math.sqrt(16) if residual else 0.02
+        assert found == pytest.approx(expected, rel=0.03), name
+    assert not any(parameter.any() for name, parameter in model.named_parameters() if name.endswith("bias"))
+
+
+def test_logits_and_gradients_equal_transformers(model, tokenizer, tmp_path):
+    checkpoint.save(tmp_path, model, tokenizer)
+    other, report = GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values())
+    ids = torch.randint(0, tokenizer.vocab_size, (3, 32))
+    torch.testing.assert_close(model(ids), other(ids).logits, atol=1e-4, rtol=0)
+    model(ids).logsumexp(-1).sum().backward()
+    other(ids).logits.logsumexp(-1).sum().backward()
+    theirs = {name.removeprefix("transformer."): p.grad for name, p in other.named_parameters()}
+    for name, parameter in model.named_parameters():
+        scale = float(theirs[name].abs().max())
+        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-5 * scale, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (31,), (5, 6, 20), tuple(range(1, 32))])
+def test_cached_equals_uncached(model, cuts):
+    ids = torch.randint(0, model.config.vocab_size, (2, 32))
+    cache, logits = model.empty_cache(2), []
+    for start, stop in zip((0, *cuts), (*cuts, 32), strict=True):
+        part, cache = model(ids[:, start:stop], cache=cache)
+        logits.append(part)
+    torch.testing.assert_close(torch.cat(logits, dim=1), model(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_window_and_dropout(model):
+    with pytest.raises(ValueError, match="33 positions exceed the context window of 32"):
+        model(torch.zeros(1, 33, dtype=torch.long))
+    torch.manual_seed(0)
+    noisy = GPT(GPTConfig(vocab_size=50, n_ctx=8, n_embd=8, n_layer=1, n_head=1, dropout=0.5))
+    ids = torch.arange(8)[None]
+    assert not torch.equal(noisy(ids), noisy(ids))
+    assert torch.equal(noisy.eval()(ids), noisy(ids))
+    assert noisy.to(torch.bfloat16)(ids).dtype == torch.float32
+
+
+def test_sizes_are_checked():
+    with pytest.raises(ValueError, match="n_embd 10 is not a multiple of n_head 3"):
+        GPTConfig(n_embd=10, n_head=3)
