@@ -60,22 +60,24 @@ def build(options: BuildOptions) -> Artifact:
             part: stack.enter_context(documents.writer(folder / f"{part}.jsonl.zst")) for part in (TRAIN, HELD_OUT)
         }
         progress = stack.enter_context(bar("documents", None, "documents"))
-        spare: Document | None = None  # the document nearest to being held out, while nothing is
+        # While nothing is held out: the document nearest to it, and its copies.
+        spares: list[Document] = []
         spare_share = 1.0
-        document: Document | None
         for document in chain.from_iterable(_read(name) for name in options.inputs):
             progress.advance()
             if not document.text.strip():
                 continue
             lowest = _lowest_share(document, options)
-            if not parts[HELD_OUT].documents and options.held_out <= lowest < spare_share:
-                (document, spare), spare_share = (spare, document), lowest
-            if document is not None:
-                _write(document, options.held_out, options, parts)
-        if spare is not None:
-            # Just above its lowest share, if nothing else was held out.
-            threshold = options.held_out if parts[HELD_OUT].documents else spare_share + 2**-53
-            _write(spare, threshold, options, parts)
+            if parts[HELD_OUT].documents or lowest < options.held_out or lowest > spare_share:
+                _write([document], options.held_out, options, parts)
+            elif lowest == spare_share:
+                spares.append(document)
+            else:
+                _write(spares, options.held_out, options, parts)
+                spares, spare_share = [document], lowest
+        # Just above their lowest share, if nothing else was held out.
+        threshold = options.held_out if parts[HELD_OUT].documents else spare_share + 2**-53
+        _write(spares, threshold, options, parts)
         artifact.counts = {part: writer.counts() for part, writer in parts.items()}
         for part, counts in artifact.counts.items():
             if not counts["documents"]:
@@ -90,19 +92,20 @@ def _read(name: str) -> Iterator[Document]:
     return builtin.read(name) if name.startswith(builtin.PREFIX) else documents.read(Path(name))
 
 
-def _write(document: Document, threshold: float, options: BuildOptions, parts: dict[str, documents.Writer]) -> None:
-    """Write a document, or the pieces of a long one, to the part they belong to."""
-    passages = _passages(document, options)
-    held = [documents.share(passage, options.seed) < threshold for passage in passages]
-    if len(set(held)) == 1:
-        parts[HELD_OUT if held[0] else TRAIN].write(document)
-        return
-    for is_held, group in groupby(range(len(passages)), key=held.__getitem__):
-        indices = list(group)
-        text = "".join(passages[index] for index in indices).strip("\n")
-        if text.strip():
-            identifier = f"{document.id}#{indices[0]}-{indices[-1]}"
-            parts[HELD_OUT if is_held else TRAIN].write(replace(document, text=text, id=identifier))
+def _write(texts: list[Document], threshold: float, options: BuildOptions, parts: dict[str, documents.Writer]) -> None:
+    """Write each document, or the pieces of a long one, to the part they belong to."""
+    for document in texts:
+        passages = _passages(document, options)
+        held = [documents.share(passage, options.seed) < threshold for passage in passages]
+        if len(set(held)) == 1:
+            parts[HELD_OUT if held[0] else TRAIN].write(document)
+            continue
+        for is_held, group in groupby(range(len(passages)), key=held.__getitem__):
+            indices = list(group)
+            text = "".join(passages[index] for index in indices).strip("\n")
+            if text.strip():
+                identifier = f"{document.id}#{indices[0]}-{indices[-1]}"
+                parts[HELD_OUT if is_held else TRAIN].write(replace(document, text=text, id=identifier))
 
 
 def _lowest_share(document: Document, options: BuildOptions) -> float:
