@@ -29,6 +29,7 @@ from wholegpt.errors import WholeGPTError
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 LOCK = "lock"
+KEYS = {"wholegpt", "verb", "options", "inputs", "counts", "outputs", "seconds", "finished", "plan"}
 
 
 class Artifact:
@@ -150,7 +151,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not (path / MANIFEST).is_file():
         found = "is no directory that wholegpt wrote" if path.exists() else "does not exist"
         raise WholeGPTError(f"{path} {found} (no {MANIFEST} in it)")
-    manifest: dict[str, Any] = read_json(path / MANIFEST)
+    manifest = read_json(path / MANIFEST)
+    if not isinstance(manifest, dict) or not KEYS <= manifest.keys():
+        raise WholeGPTError(f"{path / MANIFEST} is not the manifest of something that wholegpt wrote")
     return manifest
 
 
@@ -226,7 +229,9 @@ def _plain(value: Any) -> Any:
 
 
 def _names_a_path(value: Any, paths: set[str]) -> bool:
-    return value in paths if isinstance(value, str) else isinstance(value, list) and bool(value) and set(value) <= paths
+    if isinstance(value, list):
+        return bool(value) and all(_names_a_path(item, paths) for item in value)
+    return isinstance(value, str) and str(Path(value)) in paths
 
 
 def _difference(there: dict[str, Any], asked: dict[str, Any]) -> str:
