@@ -102,7 +102,7 @@ def passages(text: str, characters: int) -> list[str]:
 
     A text without blank lines is cut at its line ends.
 
-    >>> passages("one\\n\\ntwo\\n\\nthree", 4)
+    >>> passages("one\\n\\ntwo\\n\\nthree", 6)
     ['one\\n\\ntwo\\n\\n', 'three']
     """
     mark = "\n\n" if "\n\n" in text else "\n"
@@ -126,7 +126,7 @@ def passages(text: str, characters: int) -> list[str]:
 def share(text: str, seed: int) -> float:
     """A number in [0, 1) that depends on the text and the seed alone: below the held-out fraction it is held out, so
     copies of a text are never on both sides, whatever the order or the files."""
-    digest = hashlib.blake2b(text.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=(seed % 2**64).to_bytes(8, "little")).digest()
     return int.from_bytes(digest, "little") / 2**64
 
 
