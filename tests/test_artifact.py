@@ -113,3 +113,112 @@ with Artifact(Path({str(tmp_path / "a")!r}), "test", Options()).write() as folde
     make(tmp_path / "a")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "manifest.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_manifest_of_another_program_is_left_alone(tmp_path):
+    for content in ('{"name": "web app", "start_url": "/"}', "[1, 2]"):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(WholeGPTError, match=r"manifest\.json is not the manifest of something that wholegpt wrote"):
+            make(tmp_path, overwrite=True)
+
+
+def test_a_users_file_is_left_alone(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(WholeGPTError, match="was not written by wholegpt"):
+        make(tmp_path / "a", overwrite=True)
+
+
+def test_an_empty_directory_is_written_into(tmp_path):
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_another_verb_is_refused(tmp_path):
+    make(tmp_path / "a")
+    with pytest.raises(WholeGPTError, match="by `test`, not `bake`"):
+        Artifact(tmp_path / "a", "bake", Options()).exists()
+
+
+def test_a_failed_replacement_keeps_what_was_there(tmp_path):
+    make(tmp_path / "a")
+    with pytest.raises(OSError, match="full"), Artifact(tmp_path / "a", "test", Options(2), overwrite=True).write():
+        raise OSError("the disk is full")
+    assert (tmp_path / "a" / "file").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_kill_between_two_renames_left_is_no_hindrance(tmp_path):
+    make(tmp_path / "a")
+    (tmp_path / "a.old").mkdir()
+    (tmp_path / "a.old" / "file").write_text("0")
+    make(tmp_path / "a", number=2, overwrite=True)
+    assert (tmp_path / "a" / "file").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_overwrite_begins_an_unfinished_run_anew(tmp_path):
+    with pytest.raises(KeyError), Artifact(tmp_path / "a", "test", Options()).write(resume=True) as folder:
+        (folder / "file").write_text("half")
+        raise KeyError
+    with Artifact(tmp_path / "a", "test", Options(2), overwrite=True).write(resume=True) as folder:
+        assert not (folder / "file").exists()
+
+
+@dataclass(frozen=True)
+class Reading:
+    sources: tuple[str, ...]
+    output: Path
+
+
+def reading(source: str, output: Path) -> Artifact:
+    return Artifact(output, "read", Reading((source,), output), [Path(source)])
+
+
+def test_a_plan_holds_no_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("input").write_text("abc")
+    with reading("input", Path("a")).write():
+        pass
+    for source in ("input", "./input", str(tmp_path / "input")):
+        assert reading(source, Path("a")).exists()
+    Path("moved").mkdir()
+    Path("a").rename("moved/a")
+    Path("input").rename("moved/other")
+    assert reading("moved/other", tmp_path / "moved" / "a").exists()
+
+
+def test_fingerprints_change_with_the_content(tmp_path):
+    (tmp_path / "folder").mkdir()
+    found = []
+    for name, content in (("x", "1"), ("x", "2"), ("y", "2")):
+        for old in (tmp_path / "folder").iterdir():
+            old.unlink()
+        (tmp_path / "folder" / name).write_text(content)
+        found += [artifact.fingerprint(tmp_path / "folder"), artifact.fingerprint(tmp_path / "folder" / name)]
+    # Six prints, of which only the file's bytes are twice the same: "2" under two names.
+    assert len(set(found)) == 5
+    assert found[3] == found[5]
+
+
+def test_the_fingerprint_of_an_artifact_says_what_not_where_and_when(tmp_path):
+    for name, number in (("a", 1), ("b", 1), ("c", 2)):
+        make(tmp_path / name, number)
+    a, b, c = (artifact.fingerprint(tmp_path / name) for name in "abc")
+    assert a == b != c
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(WholeGPTError, match="gone does not exist"):
+        artifact.fingerprint(tmp_path / "gone")
+    with pytest.raises(WholeGPTError, match="gone does not exist"):
+        artifact.read_manifest(tmp_path / "gone")
+    with pytest.raises(WholeGPTError, match="is no directory that wholegpt wrote"):
+        artifact.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000], ids=["cut", "not UTF-8", "deep"])
+def test_broken_json_is_named(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(WholeGPTError, match=r"x\.json is not JSON"):
+        artifact.read_json(tmp_path / "x.json")
