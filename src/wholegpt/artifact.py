@@ -152,7 +152,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         found = "is no directory that wholegpt wrote" if path.exists() else "does not exist"
         raise WholeGPTError(f"{path} {found} (no {MANIFEST} in it)")
     manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not KEYS <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= KEYS:
         raise WholeGPTError(f"{path / MANIFEST} is not the manifest of something that wholegpt wrote")
     return manifest
 
