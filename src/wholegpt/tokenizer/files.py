@@ -61,7 +61,10 @@ def to_bytes(token: str) -> bytes:
 
 
 def _from_pair(vocabulary: Path, merges: Path) -> Content:
-    lines = merges.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = merges.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise WholeGPTError(f"{merges} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     if lines and lines[0].startswith("#version"):
         lines = lines[1:]
     pairs = [tuple(line.split(" ")) for line in lines if line]
@@ -74,12 +77,12 @@ def _from_single(path: Path) -> Content:
     content = artifact.read_json(path)
     try:
         model = content["model"]
-        ids, merges = dict(model["vocab"]), model["merges"]
+        ids = dict(model["vocab"])
+        pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
         special = {added["content"]: added["id"] for added in content.get("added_tokens", []) if added["special"]}
     except (KeyError, TypeError, ValueError):
         raise WholeGPTError(f"{path} is not a tokenizer.json of a BPE model") from None
     _refuse_other_pattern(content.get("pre_tokenizer"), path)
-    pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
     return _content(ids | special, pairs, special, path)
 
 
