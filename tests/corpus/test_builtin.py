@@ -41,7 +41,8 @@ def test_the_marks_of_the_edition_are_gone(chapters):
     assert min(map(len, chapters.values())) > 100
 
 
-def test_the_package_is_not_imported(chapters):
+@pytest.mark.usefixtures("chapters")
+def test_the_package_is_not_imported():
     script = (
         "import sys; from wholegpt.corpus import builtin; next(builtin.read('builtin:kjv')); "
         "sys.exit(any('pythonbible' in name for name in sys.modules))"
