@@ -102,7 +102,7 @@ def passages(text: str, characters: int) -> list[str]:
 
     A text without blank lines is cut at its line ends.
 
-    >>> passages("one\\n\\ntwo\\n\\nthree", 4)
+    >>> passages("one\\n\\ntwo\\n\\nthree", 6)
     ['one\\n\\ntwo\\n\\n', 'three']
     """
     mark = "\n\n" if "\n\n" in text else "\n"
