@@ -1,5 +1,6 @@
 """Every command and every line of Python in the README runs, in its order, at a small size."""
 
+import io
 import re
 import shlex
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_commands(folder, text, monkeypatch, capsys):
     commands = [line for block in blocks("console") for line in block.splitlines() if "wholegpt" in line]
     assert len(commands) >= 9
     for line in commands:
-        typed, _, command = line.removeprefix("$ ").rpartition("| ")
+        typed, _, command = line.removeprefix("$ ").rpartition(" | ")
         words = shlex.split(command)
         assert words[0] == "wholegpt"
         if words[1] == "demo":
@@ -54,7 +55,7 @@ def test_commands(folder, text, monkeypatch, capsys):
         if words[1:3] == ["tokenizer", "train"]:
             words[words.index("4096")] = "400"
         if typed:
-            monkeypatch.setattr("sys.stdin", (folder / "my-novel.txt").open())
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shlex.split(typed)[1].encode())))
         assert cli.run(words[1:]) == 0, line
     assert "bits per byte" in capsys.readouterr().out
     assert (folder / "report" / "index.html").is_file()

@@ -22,8 +22,8 @@ from wholegpt.training.shards import build as build_shards
 
 SMALL = {
     "n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 32, "dropout": 0.1, "batch_size": 4, "micro_batch_size": 2,
-    "steps": 40, "warmup_steps": 4, "optimizer": "muon", "learning_rate": 0.01, "evaluate_every": 10, "sample_every": 20, "save_every": 5,
-    "threads": 1, "precision": "float32",
+    "steps": 40, "warmup_steps": 4, "optimizer": "muon", "learning_rate": 0.01, "evaluate_every": 10,
+    "sample_every": 20, "save_every": 5, "threads": 1, "precision": "float32",
 }  # fmt: skip
 
 
