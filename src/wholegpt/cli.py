@@ -88,7 +88,7 @@ def parse(kind: type[Any], verb: str, arguments: list[str]) -> Any:
 
     fields = {field.name: field for field in dataclasses.fields(kind)}
     defaults: Any = tyro.MISSING
-    if "recipe" in fields and (recipe := _recipe(arguments)):
+    if verb == "train" and (recipe := _recipe(arguments)):
         values = _read_recipe(recipe, fields)
         missing = {name: tyro.MISSING for name, field in fields.items() if field.default is dataclasses.MISSING}
         defaults = _without_checks(kind, {**missing, **values, "recipe": recipe})

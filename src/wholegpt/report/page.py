@@ -69,7 +69,7 @@ def _render(manifests: dict[str, Any], folders: dict[str, Path]) -> str:
     environment.filters["duration"] = duration
     environment.filters["count"] = lambda number: f"{number:,}"
     return environment.get_template("page.html").render(
-        counts={verb: manifest["counts"] for verb, manifest in manifests.items()},
+        counts={verb: manifests[verb]["counts"] if verb in manifests else None for verb in STAGES},
         options={verb: manifest["options"] for verb, manifest in manifests.items()},
         stages=_stages(manifests),
         curve=_curve(folders["train"]) if "train" in folders else "",

