@@ -5,6 +5,7 @@
 The order of the data and all randomness are functions of the seed and the step, so no generator is saved.
 """
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,14 @@ def load(folder: Path, model: GPT, optimizers: list[torch.optim.Optimizer]) -> d
         states = torch.load(last / "optimizer.pt", map_location=model.wte.weight.device, weights_only=True)
         for optimizer, content in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(content)
-    except (RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
-        raise WholeGPTError(f"{last} cannot be read ({error}); remove it to go on from the state before") from None
+    except (RuntimeError, ValueError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        fault = type(error).__name__  # the text of torch's errors fills a screen
+        raise WholeGPTError(f"{last} cannot be read ({fault}); remove it to go on from the state before") from None
     progress: dict[str, Any] = artifact.read_json(last / "progress.json")
     return progress
 
 
 def saved(folder: Path) -> list[Path]:
     """The saved states, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(".partial"))
+    whole = [path for path in folder.glob("step-*") if not path.name.endswith(".partial")]
+    return sorted(whole, key=lambda path: int(path.name.removeprefix("step-")))
