@@ -115,7 +115,7 @@ def test_full_disk(capsys, tmp_path, monkeypatch):
 
     monkeypatch.setattr("wholegpt.documents.Writer.write", no_space)
     sentence = fails(capsys, 1, "corpus", "build", "builtin:python", "-o", tmp_path / "c")
-    assert "no space left on device" in sentence
+    assert "no space is left on the disk; free some" in sentence
     assert not list(tmp_path.iterdir())
 
 

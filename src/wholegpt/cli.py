@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -150,6 +151,8 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space is left on the disk; free some and run the same command again"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     return str(error)
