@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from transformers import GPT2LMHeadModel
 
 from wholegpt.model import checkpoint
 from wholegpt.model.checkpoint import PREFIX
+from wholegpt.model.gpt import GPT
 from wholegpt.training import loop, optimizer
 from wholegpt.training.loop import TrainOptions
 from wholegpt.training.loss import batch_loss
@@ -84,10 +86,6 @@ def test_a_training_of_other_software(fixtures):
 
 
 def model_without_dropout(model):
-    from dataclasses import replace
-
-    from wholegpt.model.gpt import GPT
-
     plain = GPT(replace(model.config, dropout=0.0))
     plain.load_state_dict(model.state_dict())
     return plain
