@@ -1,0 +1,89 @@
+"""The ground that kernels stand on: how a function is compiled, and loads and stores at plain addresses.
+
+A state machine over bytes is nearly twice as fast over addresses as over numpy arrays, whose every access brings
+reference counts and wraparound, and an eight-byte load may stand anywhere. The price is care:
+
+- everything is int64: numba turns a sum of uint64 and a literal into a float without a word;
+- an address does not keep its array alive: whoever calls a kernel holds the arrays until it returns;
+- nothing checks bounds: input buffers end in spare bytes, and a kernel that runs out of room returns, so
+  that Python can give it more.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from wholegpt.compiled import cache_folder
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function, which then runs without the interpreter's lock."""
+    return _compile(function, inline=False)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """The same for a small function that disappears into its callers."""
+    return _compile(function, inline=True)
+
+
+def _compile(function: Callable[..., Any], inline: bool) -> Any:
+    """numba chooses the place of the cache when the function is decorated: only then it is told ours."""
+    folder = cache_folder()
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder or "")
+    try:
+        return njit(nogil=True, error_model="numpy", cache=folder is not None, forceinline=inline)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+def _load(bits: int) -> Any:
+    """An intrinsic that reads so many bits at an address, zeros above."""
+
+    @intrinsic
+    def load(_typing: Any, _address: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            value = builder.load(builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer()))
+            value.align = 1
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
+
+        return types.int64(types.int64), generate
+
+    return load
+
+
+def _store(bits: int) -> Any:
+    """An intrinsic that writes the low bits of a value at an address."""
+
+    @intrinsic
+    def store(_typing: Any, _address: Any, _value: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            value = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
+            builder.store(value, builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())).align = 1
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    return store
+
+
+load8, load32, load64 = _load(8), _load(32), _load(64)
+store8, store32, store64 = _store(8), _store(32), _store(64)
+
+
+@intrinsic
+def prefetch(_typing: Any, _address: Any) -> Any:
+    """Ask for the cache line at an address, without waiting for it."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
