@@ -11,11 +11,18 @@ import hashlib
 import importlib
 import os
 import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from wholegpt import sources
 from wholegpt.progress import say
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PACKAGE = Path(__file__).parent
 # Spare bytes that every input buffer ends in: a kernel reads eight bytes at once, and a character's bytes before it
@@ -34,6 +41,28 @@ def load(name: str) -> ModuleType | None:
 def threads() -> int:
     """How many threads have a core of their own in this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """The results for all items in order, by so many threads; only a few items are on their way at once.
+
+    Worth it where the function spends its time in kernels, which run without the interpreter's lock.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def sources_hash(package: Path = PACKAGE) -> str:

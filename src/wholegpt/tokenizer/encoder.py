@@ -1,14 +1,15 @@
-"""The encoder's Python side: the tables of a vocabulary, and a word cache for each thread that encodes."""
+"""Documents to ids: by kernels, with a word cache for each thread, or as the readable twin does it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from wholegpt import compiled
-from wholegpt.tokenizer import classes
+from wholegpt.tokenizer import bpe, classes
 
 # Slots of a thread's word cache (32 bytes each) at first and at most, and room for the bytes of long pieces and the
 # ids of pieces with many; the system gives memory only to what is used.
@@ -16,6 +17,10 @@ FIRST_WORDS, LARGEST_WORDS = 2**15, 2**20
 KEY_BYTES, SPILLED_IDS = 2**22, 2**21
 # A kernel may write one id beyond the last.
 SPARE_IDS = 4
+# Pieces that the twin remembers; 2**18 take about 60 MB.
+REMEMBERED_PIECES = 2**18
+# Enough text for a kernel to be worth a thread, little enough for several threads to share the work evenly.
+BATCH_CHARACTERS = 2**19
 
 Ids = NDArray[np.uint32]
 Offsets = NDArray[np.int64]
@@ -109,6 +114,65 @@ class _WordCache:
         self._table.rehash(address(self._words), len(self._words) - 1, address(larger), len(larger) - 1)
         self._words = larger
         state[kernel.WORDS], state[kernel.WORDS_MASK] = address(larger), len(larger) - 1
+
+
+class PlainEncoder:
+    """The same by the readable twin, for any pattern and without numba."""
+
+    def __init__(self, byte_ids: Offsets, merges: Offsets, pattern: str) -> None:
+        self._byte_ids = dict(enumerate(byte_ids.tolist()))
+        self._merges: dict[bpe.Pair, bpe.Merge] = {}
+        for rank, (left, right, new) in enumerate(merges.tolist()):
+            self._merges.setdefault((left, right), (rank, new))
+        self._pattern = regex.compile(pattern)
+        self._known: dict[str, list[int]] = {}
+
+    def encode(self, documents: Sequence[bytes], before: int = -1) -> tuple[Ids, Offsets]:
+        ids: list[int] = []
+        starts = []
+        for document in documents:
+            starts.append(len(ids))
+            if before >= 0:
+                ids.append(before)
+            for piece in bpe.split(document.decode(errors="surrogateescape"), self._pattern):
+                ids += self._piece(piece)
+        return np.array(ids, np.uint32), np.array([*starts, len(ids)], np.int64)
+
+    def words(self, documents: Sequence[bytes]) -> int:
+        return sum(len(document.decode(errors="replace").split()) for document in documents)
+
+    def _piece(self, piece: str) -> list[int]:
+        known = self._known.get(piece)
+        if known is None:
+            known = bpe.encode_piece(piece.encode(errors="surrogateescape"), self._byte_ids, self._merges)
+            if len(self._known) < REMEMBERED_PIECES:
+                self._known[piece] = known
+        return known
+
+
+def utf8(text: str) -> bytes:
+    """The bytes of a text; ValueError that names the place of a lone surrogate."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, "
+            "which has no UTF-8 bytes"
+        ) from None
+
+
+def batches(texts: Iterable[str], characters: int = BATCH_CHARACTERS) -> Iterator[list[str]]:
+    """Texts in lists of at least so many characters."""
+    batch: list[str] = []
+    held = 0
+    for text in texts:
+        batch.append(text)
+        held += len(text)
+        if held >= characters:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def kernels(name: str) -> ModuleType:

@@ -19,15 +19,15 @@ from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, sto
 from wholegpt.tokenizer.kernel_table import MIX_A, first_key, mix, same_bytes, second_key
 
 # What a kernel returns: all is done, or which array must grow.
-DONE, PAIRS_FULL, PLACES_FULL, HEAP_FULL, TOKENS_FULL = range(5)
+DONE, PAIRS_FULL, PLACES_FULL, HEAP_FULL, TOKENS_FULL, MERGES_FULL = range(6)
 
 # The words of the state.
 IDS, STARTS, LENGTHS, FREQUENCIES, PIECES, PIECE = range(6)
 PAIRS, PAIRS_MASK, PAIRS_USED, PLACES, PLACES_USED, PLACES_ROOM, PLACES_FREE = range(6, 13)
 HEAP, HEAP_USED, HEAP_ROOM, CREATED = range(13, 17)
-ENTRIES, MERGES, MERGES_USED = range(17, 20)
-TOKEN_PLACES, TOKEN_BYTES, TOKEN_BYTES_USED, TOKEN_BYTES_ROOM, TOKEN_TABLE, TOKEN_TABLE_MASK = range(20, 26)
-STATE_WORDS = 26
+ENTRIES, MERGES, MERGES_USED, MERGES_ROOM = range(17, 21)
+TOKEN_PLACES, TOKEN_BYTES, TOKEN_BYTES_USED, TOKEN_BYTES_ROOM, TOKEN_TABLE, TOKEN_TABLE_MASK = range(21, 27)
+STATE_WORDS = 27
 
 PAIR_BYTES = 40
 NO_PIECE = -1
@@ -284,7 +284,8 @@ def room_for(state, slot, left, right):
     size = load64(sizes + 16 * left) + load64(sizes + 16 * right)
     if load64(state + 8 * TOKEN_BYTES_USED) + size > load64(state + 8 * TOKEN_BYTES_ROOM):
         return TOKENS_FULL
-    return DONE
+    # Merges that give the same bytes share an id: there may be more merges than entries.
+    return MERGES_FULL if load64(state + 8 * MERGES_USED) >= load64(state + 8 * MERGES_ROOM) else DONE
 
 
 @compiled
