@@ -10,7 +10,7 @@ reference counts and wraparound, and an eight-byte load may stand anywhere. The 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from llvmlite import ir
 from numba import config, njit, types
@@ -19,29 +19,33 @@ from numba.extending import intrinsic
 
 from wholegpt.compiled import cache_folder
 
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-def compiled(function: Callable[..., Any]) -> Any:
+
+def compiled(function: Kernel) -> Kernel:
     """Compile a function, which then runs without the interpreter's lock."""
     return _compile(function, inline=False)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
+def inlined(function: Kernel) -> Kernel:
     """The same for a small function that disappears into its callers."""
     return _compile(function, inline=True)
 
 
-def _compile(function: Callable[..., Any], inline: bool) -> Any:
+def _compile(function: Kernel, inline: bool) -> Kernel:
     """numba chooses the place of the cache when the function is decorated: only then it is told ours."""
     folder = cache_folder()
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder or "")
+    settings: Any = config
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(folder or "")
     try:
-        return njit(nogil=True, error_model="numpy", cache=folder is not None, forceinline=inline)(function)
+        decorate = njit(nogil=True, error_model="numpy", cache=folder is not None, forceinline=inline)
+        return cast(Kernel, decorate(function))
     finally:
-        config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
-def _load(bits: int) -> Any:
+def _load(bits: int) -> Callable[[int], int]:
     """An intrinsic that reads so many bits at an address, zeros above."""
 
     @intrinsic
@@ -53,10 +57,10 @@ def _load(bits: int) -> Any:
 
         return types.int64(types.int64), generate
 
-    return load
+    return cast(Callable[[int], int], load)
 
 
-def _store(bits: int) -> Any:
+def _store(bits: int) -> Callable[[int, int], None]:
     """An intrinsic that writes the low bits of a value at an address."""
 
     @intrinsic
@@ -68,22 +72,26 @@ def _store(bits: int) -> Any:
 
         return types.void(types.int64, types.int64), generate
 
-    return store
+    return cast(Callable[[int, int], None], store)
+
+
+def _prefetch() -> Callable[[int], None]:
+    """An intrinsic that asks for the cache line at an address without waiting for it."""
+
+    @intrinsic
+    def prefetch(_typing: Any, _address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            signature = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+            builder.call(function, [builder.inttoptr(arguments[0], pointer), number(0), number(3), number(1)])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    return cast(Callable[[int], None], prefetch)
 
 
 load8, load32, load64 = _load(8), _load(32), _load(64)
 store8, store32, store64 = _store(8), _store(32), _store(64)
-
-
-@intrinsic
-def prefetch(_typing: Any, _address: Any) -> Any:
-    """Ask for the cache line at an address, without waiting for it."""
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        signature = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
+prefetch = _prefetch()

@@ -55,7 +55,7 @@ def read(found: list[Path]) -> Content:
     if len(found) == 1:
         return (*_from_single(found[0]), PATTERN)
     vocabulary, merges, *pattern = found
-    return (*_from_pair(vocabulary, merges), pattern[0].read_text(encoding="utf-8") if pattern else PATTERN)
+    return (*_from_pair(vocabulary, merges), pattern[0].read_bytes().decode() if pattern else PATTERN)
 
 
 def save(

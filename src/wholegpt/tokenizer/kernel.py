@@ -30,7 +30,7 @@ DOCUMENT_START = -1
 
 
 @inlined
-def remember(state, slot, position, length, first, second, ids, count):
+def remember(state: int, slot: int, position: int, length: int, first: int, second: int, ids: int, count: int) -> None:
     """Put a piece and its ids into an empty slot, if there is room."""
     keys_used, spilled_used = load64(state + 8 * KEYS_USED), load64(state + 8 * SPILLED_USED)
     if length > SHORT_KEY:
@@ -57,7 +57,7 @@ def remember(state, slot, position, length, first, second, ids, count):
 
 
 @inlined
-def recall(slot, spilled, out):
+def recall(slot: int, spilled: int, out: int) -> int:
     """Write the ids of a slot to `out`; returns the end of what was written."""
     count = load32(slot + 24)
     if count <= INLINE_IDS:
@@ -70,7 +70,7 @@ def recall(slot, spilled, out):
 
 
 @compiled
-def look_up(state, count):
+def look_up(state: int, count: int) -> None:
     """Write the ids of a block of `count` spans behind those that are there."""
     words, mask = load64(state + 8 * WORDS), load64(state + 8 * WORDS_MASK)
     keys, spilled = load64(state + 8 * KEYS), load64(state + 8 * SPILLED)
@@ -105,7 +105,7 @@ def look_up(state, count):
 
 
 @compiled
-def encode(state):
+def encode(state: int) -> bool:
     """Encode documents from where the last call stopped; True when all are done, False when the cache should grow."""
     classes, spans = load64(state + 8 * CLASSES), load64(state + 8 * SPANS)
     words, mask = load64(state + 8 * WORDS), load64(state + 8 * WORDS_MASK)

@@ -18,7 +18,7 @@ STATE_WORDS = 12
 
 
 @inlined
-def add(state, position, length, count):
+def add(state: int, position: int, length: int, count: int) -> int:
     """Count a piece `count` times; DONE, or what must grow first."""
     table, mask, keys = load64(state + 8 * TABLE), load64(state + 8 * TABLE_MASK), load64(state + 8 * KEYS)
     first, second = first_key(position, length), second_key(position, length)
@@ -44,7 +44,7 @@ def add(state, position, length, count):
 
 
 @compiled
-def count_pieces(state):
+def count_pieces(state: int) -> int:
     """Count the pieces of some documents, from where the last call stopped."""
     classes, bounds = load64(state + 8 * CLASSES), load64(state + 8 * BOUNDS)
     while load64(state + 8 * DOCUMENT) < load64(state + 8 * DOCUMENTS):
@@ -63,7 +63,7 @@ def count_pieces(state):
 
 
 @compiled
-def add_table(state, table, mask, keys):
+def add_table(state: int, table: int, mask: int, keys: int) -> int:
     """Add all counts of another table, from slot DOCUMENT on, where the last call stopped."""
     for index in range(load64(state + 8 * DOCUMENT), mask + 1):
         slot = table + SLOT_BYTES * index
@@ -78,7 +78,7 @@ def add_table(state, table, mask, keys):
 
 
 @compiled
-def list_pieces(table, mask, keys, text, starts, lengths, counts):
+def list_pieces(table: int, mask: int, keys: int, text: int, starts: int, lengths: int, counts: int) -> None:
     """Copy the pieces of a table of counts: their bytes one after another, where each begins, its length and count."""
     piece = used = 0
     for index in range(mask + 1):

@@ -34,7 +34,7 @@ NO_PIECE = -1
 
 
 @inlined
-def find_pair(pairs, mask, key):
+def find_pair(pairs: int, mask: int, key: int) -> int:
     """The slot of a pair, or the empty one where it belongs."""
     index = (key * MIX_A >> 20) & mask
     while True:
@@ -46,7 +46,7 @@ def find_pair(pairs, mask, key):
 
 
 @inlined
-def claim_pair(state, key):
+def claim_pair(state: int, key: int) -> int:
     """The slot of a pair, new pairs with count 0 and an empty list."""
     slot = find_pair(load64(state + 8 * PAIRS), load64(state + 8 * PAIRS_MASK), key)
     if load64(slot) == 0:
@@ -60,7 +60,7 @@ def claim_pair(state, key):
 
 
 @inlined
-def add_places(state, key, piece, count):
+def add_places(state: int, key: int, piece: int, count: int) -> int:
     """Count a pair `count` times more in a piece that holds it; returns its slot."""
     slot = claim_pair(state, key)
     store64(slot + 8, load64(slot + 8) + count)
@@ -80,14 +80,14 @@ def add_places(state, key, piece, count):
 
 
 @inlined
-def take_places(state, key, count):
+def take_places(state: int, key: int, count: int) -> None:
     """Count a pair `count` times less."""
     slot = claim_pair(state, key)
     store64(slot + 8, load64(slot + 8) - count)
 
 
 @compiled
-def count_pairs(state):
+def count_pairs(state: int) -> int:
     """Count the pairs of all pieces, from where the last call stopped."""
     while load64(state + 8 * PIECE) < load64(state + 8 * PIECES):
         piece = load64(state + 8 * PIECE)
@@ -106,7 +106,7 @@ def count_pairs(state):
 
 
 @compiled
-def grow_pairs(pairs, mask, larger, larger_mask):
+def grow_pairs(pairs: int, mask: int, larger: int, larger_mask: int) -> None:
     """Copy the pairs of one table into a larger, empty one."""
     for index in range(mask + 1):
         slot = pairs + PAIR_BYTES * index
@@ -117,14 +117,14 @@ def grow_pairs(pairs, mask, larger, larger_mask):
 
 
 @inlined
-def precedes(count, key, entry):
+def precedes(count: int, key: int, entry: int) -> bool:
     """Whether -count and key stand before an entry of the heap."""
     other = load64(entry)
     return count < other or (count == other and key < load64(entry + 8))
 
 
 @inlined
-def push_pair(state, count, key):
+def push_pair(state: int, count: int, key: int) -> None:
     """Put a pair on the heap."""
     heap, index = load64(state + 8 * HEAP), load64(state + 8 * HEAP_USED)
     store64(state + 8 * HEAP_USED, index + 1)
@@ -140,7 +140,7 @@ def push_pair(state, count, key):
 
 
 @inlined
-def drop_top(state):
+def drop_top(state: int) -> None:
     """Take the first entry off the heap."""
     heap, size = load64(state + 8 * HEAP), load64(state + 8 * HEAP_USED) - 1
     store64(state + 8 * HEAP_USED, size)
@@ -161,7 +161,7 @@ def drop_top(state):
 
 
 @compiled
-def push_all_pairs(state):
+def push_all_pairs(state: int) -> None:
     """Put every pair on the heap, which has room for them."""
     pairs = load64(state + 8 * PAIRS)
     for index in range(load64(state + 8 * PAIRS_MASK) + 1):
@@ -171,7 +171,7 @@ def push_all_pairs(state):
 
 
 @inlined
-def find_token(state, position, length):
+def find_token(state: int, position: int, length: int) -> int:
     """The id of a token's bytes, or -1 - the slot of the table where it belongs."""
     table, mask = load64(state + 8 * TOKEN_TABLE), load64(state + 8 * TOKEN_TABLE_MASK)
     index = mix(first_key(position, length), second_key(position, length)) & mask
@@ -180,14 +180,14 @@ def find_token(state, position, length):
         if token < 0:
             return -1 - index
         place = load64(state + 8 * TOKEN_PLACES) + 16 * token
-        if load64(place + 8) == length:
-            if same_bytes(load64(state + 8 * TOKEN_BYTES) + load64(place), position, length):
-                return token
+        text = load64(state + 8 * TOKEN_BYTES)
+        if load64(place + 8) == length and same_bytes(text + load64(place), position, length):
+            return token
         index = (index + 1) & mask
 
 
 @compiled
-def claim_token(state, length):
+def claim_token(state: int, length: int) -> int:
     """The id of the `length` bytes that stand behind those of all tokens: a new one, unless a token has these bytes."""
     used, places = load64(state + 8 * TOKEN_BYTES_USED), load64(state + 8 * TOKEN_PLACES)
     token = find_token(state, load64(state + 8 * TOKEN_BYTES) + used, length)
@@ -203,7 +203,7 @@ def claim_token(state, length):
 
 
 @compiled
-def add_bytes(state, order):
+def add_bytes(state: int, order: int) -> None:
     """Give the 256 bytes their ids, in the order of the bytes at `order`."""
     for index in range(256):
         store8(load64(state + 8 * TOKEN_BYTES) + load64(state + 8 * TOKEN_BYTES_USED), load8(order + index))
@@ -211,7 +211,7 @@ def add_bytes(state, order):
 
 
 @inlined
-def join_tokens(state, left, right):
+def join_tokens(state: int, left: int, right: int) -> int:
     """The id of the bytes of two tokens together."""
     text, places = load64(state + 8 * TOKEN_BYTES), load64(state + 8 * TOKEN_PLACES)
     target = text + load64(state + 8 * TOKEN_BYTES_USED)
@@ -225,7 +225,7 @@ def join_tokens(state, left, right):
 
 
 @inlined
-def replace_pair(state, key, other, count, piece, created, number):
+def replace_pair(state: int, key: int, other: int, count: int, piece: int, created: int, number: int) -> int:
     """Where a neighbour changed: `key` occurs less, `other` more; it joins the pairs that merge `number` made."""
     take_places(state, key, count)
     slot = add_places(state, other, piece, count)
@@ -237,7 +237,7 @@ def replace_pair(state, key, other, count, piece, created, number):
 
 
 @compiled
-def merge_in_piece(state, piece, left, right, new, created, number):
+def merge_in_piece(state: int, piece: int, left: int, right: int, new: int, created: int, number: int) -> int:
     """Merge a pair in one piece; returns how many pairs the merge has made so far."""
     ids = load64(state + 8 * IDS) + 4 * load64(load64(state + 8 * STARTS) + 8 * piece)
     length = load64(load64(state + 8 * LENGTHS) + 8 * piece)
@@ -248,9 +248,7 @@ def merge_in_piece(state, piece, left, right, new, created, number):
         if token == left and source + 1 < length and load32(ids + 4 * source + 4) == right:
             if target > 0:
                 before = load32(ids + 4 * target - 4)
-                created = replace_pair(
-                    state, before << 32 | left, before << 32 | new, count, piece, created, number
-                )
+                created = replace_pair(state, before << 32 | left, before << 32 | new, count, piece, created, number)
             if source + 2 < length:
                 after = load32(ids + 4 * source + 8)
                 created = replace_pair(state, right << 32 | after, new << 32 | after, count, piece, created, number)
@@ -264,7 +262,7 @@ def merge_in_piece(state, piece, left, right, new, created, number):
 
 
 @inlined
-def room_for(state, slot, left, right):
+def room_for(state: int, slot: int, left: int, right: int) -> int:
     """DONE if the arrays have room for the merge of a pair, otherwise the one that must grow."""
     entries = load64(state + 8 * ENTRIES)
     most_pairs = 2 * entries + 2  # a new id has at most every id on each side
@@ -289,7 +287,7 @@ def room_for(state, slot, left, right):
 
 
 @compiled
-def merge_pairs(state, entries):
+def merge_pairs(state: int, entries: int) -> int:
     """Merge until there are so many entries or no pair is left; or returns which array must grow."""
     while load64(state + 8 * HEAP_USED) > 0 and load64(state + 8 * ENTRIES) < entries:
         top = load64(state + 8 * HEAP)

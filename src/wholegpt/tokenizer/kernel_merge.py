@@ -6,9 +6,12 @@ rank << 32 | id. Arguments are addresses unless they are counts.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wholegpt.kernel_memory import compiled, inlined, load8, load64, store32, store64
 from wholegpt.tokenizer.kernel_table import MIX_A
+
+Words = NDArray[np.int64]
 
 PAIR_BYTES = 16
 # Up to here looking through all pairs again after each merge is faster than a heap.
@@ -19,7 +22,7 @@ UNKNOWN = -1
 
 
 @inlined
-def merged(pairs, mask, left, right):
+def merged(pairs: int, mask: int, left: int, right: int) -> int:
     """What a pair becomes, as rank << 32 | id; NEVER for a pair that was not learnt."""
     key = left << 32 | right
     index = (key * MIX_A >> 32) & mask
@@ -34,7 +37,7 @@ def merged(pairs, mask, left, right):
 
 
 @compiled
-def fill_pairs(merges, count, pairs, mask):
+def fill_pairs(merges: int, count: int, pairs: int, mask: int) -> None:
     """Put `count` merges (left, right, id; in the order of learning) into a table whose keys are all -1."""
     for rank in range(count):
         merge = merges + 24 * rank
@@ -48,7 +51,7 @@ def fill_pairs(merges, count, pairs, mask):
 
 
 @compiled
-def merge_short(position, length, byte_ids, pairs, mask, scratch, out):
+def merge_short(position: int, length: int, byte_ids: int, pairs: int, mask: int, scratch: int, out: int) -> int:
     """Write the ids of a piece of up to LONGEST_SCAN bytes to `out`; returns the end of what was written."""
     tokens, values = scratch, scratch + 8 * LONGEST_SCAN  # value: what a token and the next one become
     for index in range(length):
@@ -88,7 +91,7 @@ def merge_short(position, length, byte_ids, pairs, mask, scratch, out):
 
 
 @inlined
-def push(heap, size, value):
+def push(heap: Words, size: int, value: int) -> int:
     """Put a value on a heap of `size`, smallest first."""
     index = size
     while index > 0:
@@ -102,7 +105,7 @@ def push(heap, size, value):
 
 
 @inlined
-def pop(heap, size):
+def pop(heap: Words, size: int) -> int:
     """Take the smallest value off a heap of `size`."""
     top = heap[0]
     size -= 1
@@ -117,11 +120,11 @@ def pop(heap, size):
         heap[index] = heap[below]
         index = below
     heap[index] = value
-    return top
+    return int(top)
 
 
 @compiled
-def merge_long(position, length, byte_ids, pairs, mask, out):
+def merge_long(position: int, length: int, byte_ids: int, pairs: int, mask: int, out: int) -> int:
     """The same for a piece of any length, in n log n steps: a heap of rank << 32 | place over a linked list.
 
     All places of one rank are taken off the heap before the first is merged, so that a pair that comes into being

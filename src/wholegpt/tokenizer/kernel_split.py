@@ -19,7 +19,7 @@ HIGH_LAST_LETTERS = (0x80 | ord("z")) * ONES - 2**64
 
 
 @inlined
-def code_point(position):
+def code_point(position: int) -> int:
     """The code point at a lead byte above 0x7f and its width in bytes, as code point << 3 | width."""
     lead = load8(position)
     second = load8(position + 1) & 63
@@ -32,7 +32,7 @@ def code_point(position):
 
 
 @inlined
-def class_and_width(classes, position):
+def class_and_width(classes: int, position: int) -> int:
     """The class of the character at a position and its width, as class << 3 | width."""
     lead = load8(position)
     if lead < 0x80:
@@ -42,7 +42,7 @@ def class_and_width(classes, position):
 
 
 @inlined
-def run_end(classes, position, end, kind):
+def run_end(classes: int, position: int, end: int, kind: int) -> int:
     """Where the run of characters of one class ends."""
     while position < end:
         found = class_and_width(classes, position)
@@ -53,7 +53,7 @@ def run_end(classes, position, end, kind):
 
 
 @inlined
-def letters_end(classes, position, end):
+def letters_end(classes: int, position: int, end: int) -> int:
     """Where the run of letters ends, eight ASCII letters at a time."""
     while position < end:
         eight = load64(position)
@@ -76,22 +76,21 @@ def letters_end(classes, position, end):
 
 
 @inlined
-def contraction(position, end):
+def contraction(position: int, end: int) -> int:
     """The length of 's 't 'd 'm 'll 've 're at an apostrophe, 0 for none."""
     left = end - position
-    if left > 1:
-        first = load8(position + 1)
-        if first == ord("s") or first == ord("t") or first == ord("d") or first == ord("m"):
-            return 2
-        if left > 2:
-            second = load8(position + 2)
-            if first == ord("l") and second == ord("l") or (first == ord("v") or first == ord("r")) and second == ord("e"):
-                return 3
+    first = load8(position + 1)
+    if left > 1 and (first == ord("s") or first == ord("t") or first == ord("d") or first == ord("m")):
+        return 2
+    second = load8(position + 2)
+    ends_in_e = (first == ord("v") or first == ord("r")) and second == ord("e")
+    if left > 2 and (ends_in_e or (first == ord("l") and second == ord("l"))):
+        return 3
     return 0
 
 
 @inlined
-def piece_end(classes, position, end):
+def piece_end(classes: int, position: int, end: int) -> int:
     """Where the piece that begins at a position ends, by `bpe.PATTERN`."""
     lead = load8(position)
     if lead == ord("'"):
@@ -126,7 +125,7 @@ def piece_end(classes, position, end):
 
 
 @compiled
-def count_words(classes, text, bounds, documents):
+def count_words(classes: int, text: int, bounds: int, documents: int) -> int:
     """How many words `str.split()` finds in all documents; it also splits at the separators U+001C to U+001F."""
     words = 0
     for document in range(documents):

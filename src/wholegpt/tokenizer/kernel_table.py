@@ -15,7 +15,7 @@ MIX_B = 0xD6E8FEB86659FD93 - 2**64
 
 
 @inlined
-def first_key(position, length):
+def first_key(position: int, length: int) -> int:
     """The first eight bytes of a short piece, or a hash of all bytes of a long one."""
     if length <= SHORT_KEY:
         return load64(position) if length >= 8 else load64(position) & ~(-1 << 8 * length)
@@ -27,7 +27,7 @@ def first_key(position, length):
 
 
 @inlined
-def second_key(position, length):
+def second_key(position: int, length: int) -> int:
     """The bytes after the first eight of a short piece."""
     if length <= 8 or length > SHORT_KEY:
         return 0
@@ -35,23 +35,23 @@ def second_key(position, length):
 
 
 @inlined
-def mix(first, second):
+def mix(first: int, second: int) -> int:
     """The hash that chooses the slot of two keys."""
     mixed = (first ^ second * MIX_A) * MIX_B
     return mixed ^ mixed >> 32
 
 
 @inlined
-def same_bytes(one, other, length):
+def same_bytes(one: int, other: int, length: int) -> bool:
     """Whether two places hold the same bytes."""
-    for index in range(length):
-        if load8(one + index) != load8(other + index):
-            return False
-    return True
+    index = 0
+    while index < length and load8(one + index) == load8(other + index):
+        index += 1
+    return index == length
 
 
 @inlined
-def find_slot(table, mask, keys, position, length, first, second, start):
+def find_slot(table: int, mask: int, keys: int, position: int, length: int, first: int, second: int, start: int) -> int:
     """The slot of a piece, or the empty one where it belongs."""
     index = start & mask
     while True:
@@ -69,7 +69,7 @@ def find_slot(table, mask, keys, position, length, first, second, start):
 
 
 @compiled
-def rehash(table, mask, larger, larger_mask):
+def rehash(table: int, mask: int, larger: int, larger_mask: int) -> None:
     """Copy the slots of one table into a larger, empty one."""
     for index in range(mask + 1):
         slot = table + SLOT_BYTES * index

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Tokenizer:
         def encode(batch: list[str]) -> list[NDArray[Any]]:
             ids, starts = self._encoder.encode([utf8(text) for text in batch])
             compact, ends = ids.astype(dtype), starts.tolist()
-            return [compact[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+            return [compact[start:end] for start, end in pairwise(ends)]
 
         parts = compiled.spread(encode, batches(texts), threads or compiled.threads())
         return [ids for part in parts for ids in part]
