@@ -43,20 +43,21 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """The results for all items in order, by so many threads; only a few items are on their way at once.
+def spread(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """The results for all items in order, by so many threads beside this one, which makes the items; 0: by this one.
 
-    Worth it where the function spends its time in kernels, which run without the interpreter's lock.
+    Worth it where the function spends its time in kernels, which run without the interpreter's lock. Only a few items
+    are on their way at once.
     """
-    if threads == 1:
+    if not workers:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[Result]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > 2 * threads:
+                if len(pending) > 2 * workers + 1:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

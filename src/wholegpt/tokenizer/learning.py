@@ -49,13 +49,14 @@ class Pieces:
 
 
 def count_pieces(texts: Iterable[str], pattern: str = bpe.PATTERN, threads: int | None = None) -> Pieces:
-    """How often each piece occurs in some texts, by so many threads (default: one a core).
+    """How often each piece occurs in some texts, by so many threads (default: one a core): one reads, the others count.
 
     Raises ValueError for a text with a lone surrogate. A pattern other than GPT-2's is split by the twin, in one
     thread.
     """
     if pattern != bpe.PATTERN or not compiled.load("wholegpt.tokenizer.kernel_count"):
         return Pieces.of(_count_as_twin(texts, regex.compile(pattern)))
+    workers = (threads or compiled.threads()) - 1
     idle: list[_Counts] = []
 
     def count(batch: list[str]) -> int:
@@ -65,7 +66,7 @@ def count_pieces(texts: Iterable[str], pattern: str = bpe.PATTERN, threads: int 
         return len(batch)
 
     with bar("counting", None, "documents") as progress:
-        for done in compiled.spread(count, batches(texts), threads or compiled.threads()):
+        for done in compiled.spread(count, batches(texts), workers):
             progress.advance(done)
     total = idle.pop() if idle else _Counts()
     while idle:

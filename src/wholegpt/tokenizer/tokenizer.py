@@ -99,7 +99,8 @@ class Tokenizer:
             compact, ends = ids.astype(dtype), starts.tolist()
             return [compact[start:end] for start, end in pairwise(ends)]
 
-        parts = compiled.spread(encode, batches(texts), threads or compiled.threads())
+        threads = threads or compiled.threads()
+        parts = compiled.spread(encode, batches(texts), threads if threads > 1 else 0)
         return [ids for part in parts for ids in part]
 
     def encode_documents(self, documents: Sequence[bytes]) -> NDArray[np.uint32]:

@@ -70,8 +70,9 @@ def write_part(
 ) -> dict[str, int]:
     """Write the shards of one part and count; the same bytes by any number of threads (default: one a core).
 
-    Texts stream through the threads and are written in their order, a few batches in memory at once.
+    This thread reads and writes, the others encode; a few batches are in memory at once.
     """
+    workers = (threads or compiled.threads()) - 1
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "words": 0}
     dtype = np.uint16 if tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY else np.uint32
 
@@ -83,7 +84,7 @@ def write_part(
         return ids, {"documents": len(batch), "tokens": len(ids), "bytes": size, "words": words}
 
     with bar(f"tokens of {name}", None, "tokens") as progress, _ShardWriter(folder, name, dtype) as writer:
-        for ids, added in compiled.spread(encode, batches(texts), threads or compiled.threads()):
+        for ids, added in compiled.spread(encode, batches(texts), workers):
             writer.write(ids)
             counts = {key: counts[key] + added[key] for key in counts}
             progress.advance(len(ids))
