@@ -1,15 +1,19 @@
 """The class of every code point: letter (`\\p{L}`), number (`\\p{N}`), white space (`\\s`) or other.
 
 The splitting kernel looks classes up in a table; `classes.txt` beside this file holds its runs, so that ids depend on
-one Unicode version and not on what is installed. `python -m wholegpt.tokenizer.classes` writes the file anew, from
-the module `regex` that the readable twin splits with.
+one Unicode version and not on what is installed. It is version 16, as in tiktoken 0.14 and tokenizers 0.23. The file
+comes from `classes.write()`, under a release of the module `regex` that knows that version.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
+
+from wholegpt.tokenizer import bpe
 
 OTHER, LETTER, NUMBER, SPACE = range(4)
 PATTERNS = {LETTER: r"\p{L}+", NUMBER: r"\p{N}+", SPACE: r"\s+"}
@@ -38,13 +42,33 @@ def version() -> str:
 
 def runs() -> Iterator[Run]:
     """The runs of code points of one class, other than `OTHER`, by the installed module `regex`."""
-    import regex
-
     # Surrogates are no characters of a text; U+FFFE, of no class either, keeps the positions right.
     text = "".join(chr(point) if not 0xD800 <= point < 0xE000 else "\ufffe" for point in range(CODE_POINTS))
     for kind, pattern in PATTERNS.items():
         for found in regex.finditer(pattern, text):
             yield found.start(), found.end(), kind
+
+
+def split(text: str, pattern: "regex.Pattern[str]") -> list[str]:
+    """`bpe.split` for GPT-2's pattern, by the classes of the table whatever the installed `regex` knows."""
+    if text.isascii() or pattern.pattern != bpe.PATTERN:
+        return bpe.split(text, pattern)
+    pieces = []
+    start = 0
+    for piece in bpe.split(text.translate(_stand_ins()), pattern):
+        pieces.append(text[start : start + len(piece)])
+        start += len(piece)
+    return pieces
+
+
+@functools.cache
+def _stand_ins() -> dict[int, int]:
+    """For each code point of another class in the installed `regex`, one that is of the table's class in both."""
+    ours, theirs = table(), np.zeros(TABLE_SIZE, np.uint8)
+    for start, end, kind in runs():
+        theirs[start:end] = kind
+    same_class = {OTHER: ord("!"), LETTER: ord("a"), NUMBER: ord("1"), SPACE: ord("\t")}
+    return {int(point): same_class[int(ours[point])] for point in np.flatnonzero(ours != theirs)}
 
 
 def write() -> None:
@@ -54,7 +78,3 @@ def write() -> None:
     lines = [f"# class (1 letter, 2 number, 3 space), first code point, length; by regex {version('regex')}"]
     lines += [f"{kind} {start:x} {end - start}" for start, end, kind in sorted(runs())]
     FILE.write_text("\n".join(lines) + "\n", encoding="ascii")
-
-
-if __name__ == "__main__":
-    write()

@@ -134,7 +134,7 @@ class PlainEncoder:
             starts.append(len(ids))
             if before >= 0:
                 ids.append(before)
-            for piece in bpe.split(document.decode(errors="surrogateescape"), self._pattern):
+            for piece in classes.split(document.decode(errors="surrogateescape"), self._pattern):
                 ids += self._piece(piece)
         return np.array(ids, np.uint32), np.array([*starts, len(ids)], np.int64)
 

@@ -89,7 +89,7 @@ def _count_as_twin(texts: Iterable[str], pattern: "regex.Pattern[str]") -> dict[
     counts: Counter[str] = Counter()
     with bar("counting", None, "documents") as progress:
         for text in texts:
-            counts.update(bpe.split(text, pattern))
+            counts.update(classes.split(text, pattern))
             progress.advance()
     return {utf8(piece): count for piece, count in counts.items()}
 

@@ -60,7 +60,7 @@ class Tables:
 
     @classmethod
     def load(cls, path: Path) -> "Tables":
-        with np.load(path) as content:
+        with path.open("rb") as stream, np.load(stream) as content:
             text, ends = content["text"].tobytes(), content["ends"].tolist()
             special, pattern = json.loads(content["words"].tobytes())
             byte_ids, merges = content["byte_ids"], content["merges"]
