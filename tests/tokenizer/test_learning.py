@@ -149,7 +149,7 @@ def test_a_tokenizer_keeps_its_pattern(tmp_path: Path) -> None:
     assert loaded.pattern == pattern
     text = "it's what"
     assert loaded.decode(loaded.encode(text)) == text
-    assert max(loaded.token_bytes(index).count(b" ") for index in range(270)) == 1
+    assert max(loaded.token_bytes(index).count(b" ") for index in range(loaded.vocab_size)) == 1
     assert loaded.encode("what it") == [*loaded.encode("what"), *loaded.encode(" "), *loaded.encode("it")]
 
 

@@ -28,7 +28,7 @@ def same(ids: list[int], expected: dict[str, Any]) -> bool:
     digest = hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
     head, tail = expected["head"], expected["tail"]
     ends = (ids[: len(head)], ids[-len(tail) :])
-    return (len(ids), digest, *ends) == (expected["n"], expected["sha256"], head, tail)
+    return (len(ids), digest, *ends) == (expected["n"], expected["sha256_of_comma_joined_ids"], head, tail)
 
 
 @needs_fixtures
