@@ -1,9 +1,11 @@
-"""The ground that kernels stand on: how a function is compiled, and loads and stores at plain addresses.
+"""The ground that kernels stand on: how a function is compiled, loads and stores at plain addresses, wrapping words.
 
 A state machine over bytes is nearly twice as fast over addresses as over numpy arrays, whose every access brings
 reference counts and wraparound, and an eight-byte load may stand anywhere. The price is care:
 
 - everything is int64: numba turns a sum of uint64 and a literal into a float without a word;
+- `+`, `-` and `*` promise the compiler that nothing overflows, and it draws conclusions: where words wrap around, as in
+  hashes, `subtract` and `multiply` make no such promise;
 - an address does not keep its array alive: whoever calls a kernel holds the arrays until it returns;
 - nothing checks bounds: input buffers end in spare bytes, and a kernel that runs out of room returns, so
   that Python can give it more.
@@ -92,6 +94,35 @@ def _prefetch() -> Callable[[int], None]:
     return cast(Callable[[int], None], prefetch)
 
 
+def _word(operation: str) -> Callable[[int, int], int]:
+    """An intrinsic of two words that wraps around."""
+
+    @intrinsic
+    def compute(_typing: Any, _left: Any, _right: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return getattr(builder, operation)(*arguments)
+
+        return types.int64(types.int64, types.int64), generate
+
+    return cast(Callable[[int, int], int], compute)
+
+
+def _bits(operation: str, *more: int) -> Callable[[int], int]:
+    """An intrinsic that counts bits of a word."""
+
+    @intrinsic
+    def count(_typing: Any, _word: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return getattr(builder, operation)(arguments[0], *(ir.IntType(1)(flag) for flag in more))
+
+        return types.int64(types.int64), generate
+
+    return cast(Callable[[int], int], count)
+
+
 load8, load32, load64 = _load(8), _load(32), _load(64)
 store8, store32, store64 = _store(8), _store(32), _store(64)
 prefetch = _prefetch()
+subtract, multiply = _word("sub"), _word("mul")
+# How many bits are set; how many zeros are below the lowest that is, 64 for none.
+count_ones, count_zeros_below = _bits("ctpop"), _bits("cttz", 0)

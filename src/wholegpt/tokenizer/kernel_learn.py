@@ -15,7 +15,7 @@
 A key is left id << 32 | right id. A kernel that runs out of room returns which array must grow, to be called again.
 """
 
-from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, store8, store32, store64
+from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, multiply, store8, store32, store64
 from wholegpt.tokenizer.kernel_table import MIX_A, first_key, mix, same_bytes, second_key
 
 # What a kernel returns: all is done, or which array must grow.
@@ -36,7 +36,7 @@ NO_PIECE = -1
 @inlined
 def find_pair(pairs: int, mask: int, key: int) -> int:
     """The slot of a pair, or the empty one where it belongs."""
-    index = (key * MIX_A >> 20) & mask
+    index = (multiply(key, MIX_A) >> 20) & mask
     while True:
         slot = pairs + PAIR_BYTES * index
         found = load64(slot)

@@ -8,7 +8,7 @@ rank << 32 | id. Arguments are addresses unless they are counts.
 import numpy as np
 from numpy.typing import NDArray
 
-from wholegpt.kernel_memory import compiled, inlined, load8, load64, store32, store64
+from wholegpt.kernel_memory import compiled, inlined, load8, load64, multiply, store32, store64
 from wholegpt.tokenizer.kernel_table import MIX_A
 
 Words = NDArray[np.int64]
@@ -25,7 +25,7 @@ UNKNOWN = -1
 def merged(pairs: int, mask: int, left: int, right: int) -> int:
     """What a pair becomes, as rank << 32 | id; NEVER for a pair that was not learnt."""
     key = left << 32 | right
-    index = (key * MIX_A >> 32) & mask
+    index = (multiply(key, MIX_A) >> 32) & mask
     while True:
         slot = pairs + PAIR_BYTES * index
         found = load64(slot)
@@ -42,7 +42,7 @@ def fill_pairs(merges: int, count: int, pairs: int, mask: int) -> None:
     for rank in range(count):
         merge = merges + 24 * rank
         key = load64(merge) << 32 | load64(merge + 8)
-        index = (key * MIX_A >> 32) & mask
+        index = (multiply(key, MIX_A) >> 32) & mask
         while load64(pairs + PAIR_BYTES * index) >= 0 and load64(pairs + PAIR_BYTES * index) != key:
             index = (index + 1) & mask
         if load64(pairs + PAIR_BYTES * index) < 0:  # of equal pairs the one learnt first counts

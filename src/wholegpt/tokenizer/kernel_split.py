@@ -4,7 +4,7 @@ Arguments are addresses; `classes` is the table of `classes.table()`. Bytes that
 never a read outside the padded text.
 """
 
-from wholegpt.kernel_memory import compiled, inlined, load8, load64
+from wholegpt.kernel_memory import compiled, count_ones, count_zeros_below, inlined, load8, load64, multiply, subtract
 
 # The classes of `classes.py` that the pattern treats in a way of their own.
 LETTER, SPACE = 1, 3
@@ -59,13 +59,13 @@ def letters_end(classes: int, position: int, end: int) -> int:
         eight = load64(position)
         lower = eight | CASE_BITS
         # The high bit of each byte: it is at least "a", at most "z", and was below 0x80.
-        letters = ((lower | HIGH_BITS) - FIRST_LETTERS) & (HIGH_LAST_LETTERS - (lower & LOW_BITS)) & ~eight
+        at_most = subtract(HIGH_LAST_LETTERS, lower & LOW_BITS)
+        letters = subtract(lower | HIGH_BITS, FIRST_LETTERS) & at_most & ~eight
         others = ~letters & HIGH_BITS
         if others == 0:
             position += 8
             continue
-        # The bytes below the lowest bit that is set, counted by a multiplication.
-        position += ((((others & -others) - 1) & ONES) * ONES >> 56) - 1
+        position += count_zeros_below(others) >> 3
         if position >= end or load8(position) < 0x80:
             break
         found = class_and_width(classes, position)
@@ -127,7 +127,7 @@ def piece_end(classes: int, position: int, end: int) -> int:
 @inlined
 def at_least(eight: int, byte: int) -> int:
     """The high bit of each of eight ASCII bytes that is at least so large."""
-    return ((eight | HIGH_BITS) - byte * ONES) & HIGH_BITS
+    return subtract(eight | HIGH_BITS, multiply(byte, ONES)) & HIGH_BITS
 
 
 @compiled
@@ -136,19 +136,19 @@ def count_words(classes: int, text: int, bounds: int, documents: int) -> int:
     words = 0
     for document in range(documents):
         position, end = text + load64(bounds + 8 * document), text + load64(bounds + 8 * document + 8)
-        outside = 1
+        before = 0x80  # white space before this place, as a high bit
         while position < end:
             eight = load64(position)
             if position + 8 <= end and eight & HIGH_BITS == 0:
                 spaces = (at_least(eight, 9) ^ at_least(eight, 14)) | (at_least(eight, 28) ^ at_least(eight, 33))
-                begins = ~spaces & (spaces << 8 | outside << 7)
-                words += ((begins >> 7 & ONES) * ONES) >> 56
-                outside = spaces >> 63 & 1
+                words += count_ones(~spaces & (spaces << 8 | before))
+                before = spaces >> 56 & 0x80
                 position += 8
                 continue
             found = class_and_width(classes, position)
-            space = 1 if found >> 3 == SPACE or 0x1C <= load8(position) <= 0x1F else 0
-            words += outside & ~space
-            outside = space
+            space = found >> 3 == SPACE or 0x1C <= load8(position) <= 0x1F
+            if before > 0 and not space:
+                words += 1
+            before = 0x80 if space else 0
             position += found & 7
     return words

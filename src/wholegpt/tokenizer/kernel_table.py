@@ -5,7 +5,7 @@ of up to 16 bytes is its own key; a longer one has a hash, and the place of its 
 addresses unless they are counts; a table has a power of two of slots, its mask is one less.
 """
 
-from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, store64
+from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, multiply, store64
 
 SLOT_BYTES = 32
 SHORT_KEY = 16
@@ -26,11 +26,11 @@ def first_key(position: int, length: int) -> int:
     """The first eight bytes of a short piece, or a hash of all bytes of a long one."""
     if length <= SHORT_KEY:
         return lowest(load64(position), length)
-    key = length * MIX_B
+    key = multiply(length, MIX_B)
     for offset in range(0, length - 7, 8):
-        key = (key ^ load64(position + offset)) * MIX_A
+        key = multiply(key ^ load64(position + offset), MIX_A)
         key ^= key >> 29
-    return (key ^ load64(position + length - 8)) * MIX_B
+    return multiply(key ^ load64(position + length - 8), MIX_B)
 
 
 @inlined
@@ -42,7 +42,7 @@ def second_key(position: int, length: int) -> int:
 @inlined
 def mix(first: int, second: int) -> int:
     """The hash that chooses the slot of two keys."""
-    mixed = (first ^ second * MIX_A) * MIX_B
+    mixed = multiply(first ^ multiply(second, MIX_A), MIX_B)
     return mixed ^ mixed >> 32
 
 
