@@ -217,7 +217,7 @@ def run_shards(options: argparse.Namespace) -> dict[str, Any]:
         size = sum(map(len, read_fast(options.text)))
         return {"seconds": time.perf_counter() - start, "memory MB": memory_mb(), "check": "", "characters": size}
     else:
-        shift_nanogpt(options, path)
+        write_as_nanogpt(options, path)
     seconds = time.perf_counter() - start
     tokens = np.memmap(path, np.uint16, "r", offset=shards.HEADER_BYTES)
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
@@ -236,7 +236,7 @@ def read_fast(paths: list[Path]) -> Iterator[str]:
                     yield orjson.loads(line)["text"]
 
 
-def shift_nanogpt(options: argparse.Namespace, path: Path) -> None:
+def write_as_nanogpt(options: argparse.Namespace, path: Path) -> None:
     """nanoGPT's way, as its data/openwebtext/prepare.py does it: datasets.map with tiktoken, then a memory map in
     1,024 parts. Its `<|endoftext|>` follows each document; moved by one place the tokens are ours."""
     import datasets
@@ -341,6 +341,7 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=float, default=30.0, help="text to encode; learning takes 100")
+    parser.add_argument("--without", nargs="+", default=[], help="peers to leave out, for the slow ones")
     for name in ("job", "peer", "case"):
         parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
@@ -356,7 +357,7 @@ def main() -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    encoders = installed(ENCODERS)
+    encoders = [peer for peer in installed(ENCODERS) if peer not in options.without]
     if "encode" in options.sections:
         compare(options, "encode, 1 thread", "encode", encoders, "", 1, threads=1)
         several = [peer for peer in encoders if peer != "wholegpt from bytes"]

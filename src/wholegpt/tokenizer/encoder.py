@@ -13,7 +13,7 @@ from wholegpt.tokenizer import bpe, classes
 
 # Slots of a thread's word cache (32 bytes each) at first and at most, and room for the bytes of long pieces and the
 # ids of pieces with many; the system gives memory only to what is used.
-FIRST_WORDS, LARGEST_WORDS = 2**18, 2**20
+FIRST_WORDS, LARGEST_WORDS = 2**16, 2**20
 KEY_BYTES, SPILLED_IDS = 2**22, 2**21
 # A kernel may write one id beyond the last.
 SPARE_IDS = 4
