@@ -6,7 +6,7 @@
 | starts, lengths, frequencies | 8 | where each piece begins, how many ids it has now, how often it occurs       |
 | pairs            | 40    | hash table: key + 1, count, first place, last piece on the list, merge that made it |
 | places           | 8     | linked lists of the pieces that hold a pair: piece, next place; 0 ends a list       |
-| heap             | 16    | -count and key, the least first; entries may be out of date                         |
+| heap             | 16    | pairs, the most frequent first (kernel_heap); entries may be out of date            |
 | created          | 8     | the keys of the pairs that the merge at hand has made                               |
 | merges           | 8     | the keys of the merges in order                                                     |
 | token places     | 16    | of each id, where its bytes begin among the token bytes and how many they are       |
@@ -16,6 +16,7 @@ A key is left id << 32 | right id. A kernel that runs out of room returns which 
 """
 
 from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, multiply, store8, store32, store64
+from wholegpt.tokenizer.kernel_heap import drop_first, push_entry
 from wholegpt.tokenizer.kernel_table import MIX_A, first_key, mix, same_bytes, second_key
 
 # What a kernel returns: all is done, or which array must grow.
@@ -117,47 +118,19 @@ def grow_pairs(pairs: int, mask: int, larger: int, larger_mask: int) -> None:
 
 
 @inlined
-def precedes(count: int, key: int, entry: int) -> bool:
-    """Whether -count and key stand before an entry of the heap."""
-    other = load64(entry)
-    return count < other or (count == other and key < load64(entry + 8))
-
-
-@inlined
 def push_pair(state: int, count: int, key: int) -> None:
     """Put a pair on the heap."""
-    heap, index = load64(state + 8 * HEAP), load64(state + 8 * HEAP_USED)
-    store64(state + 8 * HEAP_USED, index + 1)
-    while index > 0:
-        above = (index - 1) >> 1
-        if not precedes(-count, key, heap + 16 * above):
-            break
-        store64(heap + 16 * index, load64(heap + 16 * above))
-        store64(heap + 16 * index + 8, load64(heap + 16 * above + 8))
-        index = above
-    store64(heap + 16 * index, -count)
-    store64(heap + 16 * index + 8, key)
+    size = load64(state + 8 * HEAP_USED)
+    push_entry(load64(state + 8 * HEAP), size, -count, key)
+    store64(state + 8 * HEAP_USED, size + 1)
 
 
 @inlined
 def drop_top(state: int) -> None:
-    """Take the first entry off the heap."""
-    heap, size = load64(state + 8 * HEAP), load64(state + 8 * HEAP_USED) - 1
-    store64(state + 8 * HEAP_USED, size)
-    count, key = load64(heap + 16 * size), load64(heap + 16 * size + 8)
-    index = 0
-    while 2 * index + 1 < size:
-        below = 2 * index + 1
-        other = heap + 16 * below + 16
-        if below + 1 < size and precedes(load64(other), load64(other + 8), heap + 16 * below):
-            below += 1
-        if precedes(count, key, heap + 16 * below):
-            break
-        store64(heap + 16 * index, load64(heap + 16 * below))
-        store64(heap + 16 * index + 8, load64(heap + 16 * below + 8))
-        index = below
-    store64(heap + 16 * index, count)
-    store64(heap + 16 * index + 8, key)
+    """Take the first pair off the heap."""
+    size = load64(state + 8 * HEAP_USED)
+    drop_first(load64(state + 8 * HEAP), size)
+    store64(state + 8 * HEAP_USED, size - 1)
 
 
 @compiled
