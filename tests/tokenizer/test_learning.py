@@ -10,7 +10,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wholegpt.errors import UsageError
+from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.tokenizer import Tokenizer, bpe
 from wholegpt.tokenizer.learning import Pieces, count_pieces, learn
 from wholegpt.tokenizer.train import TokenizerTrainOptions, train
@@ -79,6 +79,11 @@ def test_another_pattern() -> None:
     pieces = count_pieces([text], r"(?s)...")
     assert dict(pieces) == Counter(text[start : start + 3].encode() for start in range(0, len(text), 3))
     assert learn(pieces, 262) == bpe.learn(dict(pieces), 262)
+
+
+def test_a_pattern_that_leaves_text_out_is_refused() -> None:
+    with pytest.raises(WholeGPTError, match="leaves out a part of the text"):
+        count_pieces(["ab cd"], r"\w+")
 
 
 @pytest.mark.skipif(not FIXTURES.is_dir(), reason=f"{FIXTURES} is not there")
@@ -153,7 +158,9 @@ def test_a_tokenizer_keeps_its_pattern(tmp_path: Path) -> None:
     assert loaded.encode("what it") == [*loaded.encode("what"), *loaded.encode(" "), *loaded.encode("it")]
 
 
-@pytest.mark.parametrize("wrong", [{"sample": 0.0}, {"sample": 1.5}, {"pattern": "("}, {"vocab_size": 257}])
+@pytest.mark.parametrize(
+    "wrong", [{"sample": 0.0}, {"sample": 1.5}, {"pattern": "("}, {"pattern": "(a|b)"}, {"vocab_size": 257}]
+)
 def test_wrong_options(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         TokenizerTrainOptions(tmp_path, tmp_path / "out", **wrong)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from wholegpt.errors import WholeGPTError
 from wholegpt.tokenizer import bpe
 
 OTHER, LETTER, NUMBER, SPACE = range(4)
@@ -50,8 +51,16 @@ def runs() -> Iterator[Run]:
 
 
 def split(text: str, pattern: "regex.Pattern[str]") -> list[str]:
-    """`bpe.split` for GPT-2's pattern, by the classes of the table whatever the installed `regex` knows."""
-    if text.isascii() or pattern.pattern != bpe.PATTERN:
+    """`bpe.split`, for GPT-2's pattern by the classes of the table whatever the installed `regex` knows.
+
+    Raises WholeGPTError where another pattern leaves out a part of the text, which could never be decoded again.
+    """
+    if pattern.pattern != bpe.PATTERN:
+        pieces = bpe.split(text, pattern)
+        if "".join(pieces) != text:
+            raise WholeGPTError(f"the pattern {pattern.pattern} leaves out a part of the text; end it with |(?s:.)")
+        return pieces
+    if text.isascii():
         return bpe.split(text, pattern)
     pieces = []
     start = 0

@@ -45,9 +45,11 @@ class TokenizerTrainOptions:
         if not 0 < self.sample <= 1:
             raise UsageError(f"--sample is {self.sample}, expected more than 0 and at most 1")
         try:
-            regex.compile(self.pattern)
+            groups = regex.compile(self.pattern).groups
         except regex.error as error:
             raise UsageError(f"--pattern is no regular expression: {error}") from None
+        if groups:
+            raise UsageError("--pattern has groups that capture; write (?:...) instead of (...)")
 
 
 @dataclass(frozen=True)
