@@ -60,7 +60,10 @@ def count_pieces(texts: Iterable[str], pattern: str = bpe.PATTERN, threads: int 
     idle: list[_Counts] = []
 
     def count(batch: list[str]) -> int:
-        counts = idle.pop() if idle else _Counts()
+        try:
+            counts = idle.pop()
+        except IndexError:
+            counts = _Counts()
         counts.add_texts([utf8(text) for text in batch])
         idle.append(counts)
         return len(batch)
