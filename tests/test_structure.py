@@ -10,7 +10,8 @@ import wholegpt
 SOURCE = Path(wholegpt.__file__).parent
 # A room imports only rooms that stand before it.
 ROOMS = [
-    "errors", "progress", "paper", "artifact", "documents", "sources", "corpus", "tokenizer", "model", "inference",
+    "errors", "progress", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory",
+    "corpus", "tokenizer", "model", "inference",
     "training", "zeroshot", "report",
 ]  # fmt: skip
 LEAVES = {"zeroshot", "report"}

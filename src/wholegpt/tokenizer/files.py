@@ -16,13 +16,21 @@ from wholegpt import artifact, sources
 from wholegpt.errors import WholeGPTError
 from wholegpt.tokenizer.bpe import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, END_OF_TEXT, PATTERN, Pair
 
-Content = tuple[list[bytes], list[Pair], dict[str, int]]
+Parts = tuple[list[bytes], list[Pair], dict[str, int]]
+Content = tuple[list[bytes], list[Pair], dict[str, int], str]
 
 _PAIRS_OF_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+# The splitting pattern, where it is not GPT-2's; beside vocab.json and merges.txt, which have no place for it.
+_PATTERN_FILE = "pattern.txt"
 
 
 def load(path_or_name: str | Path) -> Content:
-    """Vocabulary (bytes of each id), merges (pairs of ids) and special tokens."""
+    """Vocabulary (bytes of each id), merges (pairs of ids), special tokens, and the splitting pattern."""
+    return read(find(path_or_name))
+
+
+def find(path_or_name: str | Path) -> list[Path]:
+    """The files of a tokenizer: a single one, or vocabulary, merges, and a pattern if there is one."""
     path = Path(path_or_name)
     if not path.exists():
         if str(path_or_name) != "gpt2":
@@ -33,21 +41,34 @@ def load(path_or_name: str | Path) -> Content:
         if path in (folder, folder / vocabulary, folder / merges) and (folder / vocabulary).is_file():
             if not (folder / merges).is_file():
                 raise WholeGPTError(f"{folder} has {vocabulary} but no {merges}, which belongs to it")
-            return _from_pair(folder / vocabulary, folder / merges)
+            pattern = [folder / _PATTERN_FILE] if (folder / _PATTERN_FILE).is_file() else []
+            return [folder / vocabulary, folder / merges, *pattern]
     single = path if path.is_file() else path / "tokenizer.json"
     if single.is_file():
-        return _from_single(single)
+        return [single]
     expected = "vocab.json + merges.txt, encoder.json + vocab.bpe or tokenizer.json"
     raise WholeGPTError(f"{path} holds no tokenizer: expected {expected}")
 
 
-def save(folder: Path, vocabulary: list[bytes], merges: list[Pair], special: dict[str, int]) -> None:
-    """Write vocab.json and merges.txt."""
+def read(found: list[Path]) -> Content:
+    """The content of the files that `find` found."""
+    if len(found) == 1:
+        return (*_from_single(found[0]), PATTERN)
+    vocabulary, merges, *pattern = found
+    return (*_from_pair(vocabulary, merges), pattern[0].read_bytes().decode() if pattern else PATTERN)
+
+
+def save(
+    folder: Path, vocabulary: list[bytes], merges: list[Pair], special: dict[str, int], pattern: str = PATTERN
+) -> None:
+    """Write vocab.json and merges.txt, and pattern.txt where the pattern is not GPT-2's."""
     names = {index: token for token, index in special.items()}
     tokens = [names.get(index) or to_characters(token) for index, token in enumerate(vocabulary)]
     artifact.write_json(folder / "vocab.json", {token: index for index, token in enumerate(tokens)})
     lines = ["#version: 0.2", *(f"{tokens[left]} {tokens[right]}" for left, right in merges)]
     artifact.write_bytes(folder / "merges.txt", ("\n".join(lines) + "\n").encode())
+    if pattern != PATTERN:
+        artifact.write_bytes(folder / _PATTERN_FILE, pattern.encode())
 
 
 def to_characters(token: bytes) -> str:
@@ -60,7 +81,7 @@ def to_bytes(token: str) -> bytes:
     return bytes(CHARACTER_TO_BYTE[character] for character in token)
 
 
-def _from_pair(vocabulary: Path, merges: Path) -> Content:
+def _from_pair(vocabulary: Path, merges: Path) -> Parts:
     try:
         lines = merges.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -73,7 +94,7 @@ def _from_pair(vocabulary: Path, merges: Path) -> Content:
     return _content(ids, pairs, special, vocabulary)
 
 
-def _from_single(path: Path) -> Content:
+def _from_single(path: Path) -> Parts:
     content = artifact.read_json(path)
     try:
         model = content["model"]
@@ -94,7 +115,7 @@ def _refuse_other_pattern(pre_tokenizer: Any, path: Path) -> None:
         raise WholeGPTError(f"{path} splits text in another way than GPT-2 (pattern {PATTERN[:12]}...): not supported")
 
 
-def _content(ids: Any, pairs: list[tuple[Any, ...]], special: dict[str, int], path: Path) -> Content:
+def _content(ids: Any, pairs: list[tuple[Any, ...]], special: dict[str, int], path: Path) -> Parts:
     if not isinstance(ids, dict) or sorted(map(str, ids.values())) != sorted(map(str, range(len(ids)))):
         raise WholeGPTError(f"{path} does not give the ids 0 to n - 1 to n tokens")
     vocabulary = [b""] * len(ids)

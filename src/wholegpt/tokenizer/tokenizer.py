@@ -1,23 +1,28 @@
 """The tokenizer that users hold: text to ids and back, special tokens, loading and saving."""
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import regex
+from numpy.typing import NDArray
 
+from wholegpt import compiled
 from wholegpt.errors import WholeGPTError
-from wholegpt.tokenizer import files
-from wholegpt.tokenizer.bpe import END_OF_TEXT, PATTERN, Pair, encode_piece, split
-
-# Pieces whose ids are remembered; English repeats itself, and 2**18 pieces take about 60 MB.
-CACHED_PIECES = 2**18
+from wholegpt.tokenizer import files, tables
+from wholegpt.tokenizer.bpe import END_OF_TEXT, PATTERN, Pair
+from wholegpt.tokenizer.encoder import Encoder, PlainEncoder, batches, utf8
+from wholegpt.tokenizer.tables import Tables
 
 
 class Tokenizer:
     """Byte-level BPE: every text has ids, and `decode(encode(text)) == text`.
 
     `vocabulary` holds the bytes of each id, `merges` pairs of ids in the order of learning, `special` the ids of
-    tokens that stand for no text, such as `<|endoftext|>`.
+    tokens that stand for no text, such as `<|endoftext|>`. Several threads may use one tokenizer.
 
     >>> tokenizer = Tokenizer.load("gpt2")
     >>> tokenizer.encode("Hello world")
@@ -27,21 +32,22 @@ class Tokenizer:
     def __init__(
         self, vocabulary: Sequence[bytes], merges: Sequence[Pair], special: dict[str, int], pattern: str = PATTERN
     ) -> None:
-        self.vocabulary, self.merges, self.special = list(vocabulary), list(merges), dict(special)
-        ids = {token: index for index, token in enumerate(self.vocabulary) if index not in special.values()}
-        missing = [byte for byte in range(256) if bytes([byte]) not in ids]
-        if missing:
-            raise WholeGPTError(f"not a byte-level vocabulary: it has no entry for byte 0x{missing[0]:02x}")
-        self._byte_ids = {byte: ids[bytes([byte])] for byte in range(256)}
-        self._merges: dict[Pair, tuple[int, int]] = {}
-        for rank, (left, right) in enumerate(self.merges):
-            new = ids.get(self.vocabulary[left] + self.vocabulary[right])
-            if new is None:
-                raise WholeGPTError(f"merge {rank + 1} gives a token that is not in the vocabulary")
-            self._merges.setdefault((left, right), (rank, new))
-        self._split = regex.compile(pattern)
-        self._special = regex.compile("|".join(regex.escape(token) for token in special)) if special else None
-        self._cache: dict[str, list[int]] = {}
+        self._start(Tables.build(vocabulary, merges, special, pattern))
+
+    def _start(self, content: Tables) -> None:
+        self._tables = content
+        self.vocabulary, self.special, self.pattern = content.vocabulary, content.special, content.pattern
+        marks = "|".join(regex.escape(token) for token in self.special)
+        self._special = regex.compile(marks) if marks else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in another process too, begins without the word caches, whose addresses mean nothing there."""
+        return Tokenizer, (self.vocabulary, self.merges, self.special, self.pattern)
+
+    @property
+    def merges(self) -> list[Pair]:
+        """Pairs of ids in the order of learning."""
+        return [(left, right) for left, right, _ in self._tables.merges.tolist()]
 
     @property
     def vocab_size(self) -> int:
@@ -78,15 +84,35 @@ class Tokenizer:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Ids of a text, special tokens in it taken as text; ValueError for a lone surrogate, which has no bytes."""
-        ids: list[int] = []
-        for piece in split(text, self._split):
-            known = self._cache.get(piece)
-            if known is None:
-                known = encode_piece(_utf8(piece, text), self._byte_ids, self._merges)
-                if len(self._cache) < CACHED_PIECES:
-                    self._cache[piece] = known
-            ids += known
+        ids: list[int] = self._encoder.encode([utf8(text)])[0].tolist()
         return ids
+
+    def encode_batch(self, texts: Iterable[str], threads: int | None = None) -> list[NDArray[Any]]:
+        """Ids of each text as `encode_ordinary` gives them, by so many threads (default: one a core).
+
+        The arrays are uint16 for vocabularies of up to 65,536 entries, otherwise uint32.
+        """
+        dtype = np.uint16 if self.vocab_size <= 2**16 else np.uint32
+
+        def encode(batch: list[str]) -> list[NDArray[Any]]:
+            ids, starts = self._encoder.encode([utf8(text) for text in batch])
+            compact, ends = ids.astype(dtype), starts.tolist()
+            return [compact[start:end] for start, end in pairwise(ends)]
+
+        threads = threads or compiled.threads()
+        parts = compiled.spread(encode, batches(texts), threads if threads > 1 else 0)
+        return [ids for part in parts for ids in part]
+
+    def encode_documents(self, documents: Sequence[bytes]) -> NDArray[np.uint32]:
+        """Ids of documents given as UTF-8 bytes, `<|endoftext|>` before each, one after another; in this thread.
+
+        Bytes that are not UTF-8 give ids that decode to the same bytes, but not those that other encoders give.
+        """
+        return self._encoder.encode(documents, self.eot)[0]
+
+    def count_words(self, documents: Sequence[bytes]) -> int:
+        """How many words `str.split()` finds in documents given as UTF-8 bytes."""
+        return self._encoder.words(documents)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of some ids; bytes that are not UTF-8, such as half a character, become U+FFFD by default."""
@@ -106,19 +132,19 @@ class Tokenizer:
     def load(cls, path_or_name: str | Path) -> "Tokenizer":
         """Load `gpt2` (the released vocabulary) or a directory or file in one of three formats: vocab.json +
         merges.txt, encoder.json + vocab.bpe, tokenizer.json."""
-        return cls(*files.load(path_or_name))
+        found = files.find(path_or_name)
+        tokenizer = cls.__new__(cls)
+        tokenizer._start(tables.cached(found, lambda: Tables.build(*files.read(found))))
+        return tokenizer
 
     def save(self, folder: Path) -> None:
         """Write vocab.json and merges.txt, which Hugging Face's GPT-2 tokenizer and others read."""
-        files.save(folder, self.vocabulary, self.merges, self.special)
+        files.save(folder, self.vocabulary, self.merges, self.special, self.pattern)
 
-
-def _utf8(piece: str, text: str) -> bytes:
-    try:
-        return piece.encode()
-    except UnicodeEncodeError:
-        position = next(index for index, character in enumerate(text) if "\ud800" <= character <= "\udfff")
-        raise ValueError(
-            f"the text holds a lone surrogate (U+{ord(text[position]):04X}) at character {position}, "
-            "which has no UTF-8 bytes"
-        ) from None
+    @cached_property
+    def _encoder(self) -> Encoder | PlainEncoder:
+        """Kernels, where they can be had and know the pattern; otherwise the readable twin."""
+        content = self._tables
+        if self.pattern == PATTERN and compiled.load("wholegpt.tokenizer.kernel"):
+            return Encoder(content.byte_ids, content.merges)
+        return PlainEncoder(content.byte_ids, content.merges, self.pattern)

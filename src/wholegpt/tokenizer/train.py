@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from wholegpt import documents
 from wholegpt.artifact import Artifact
 from wholegpt.documents import TRAIN
 from wholegpt.errors import UsageError, WholeGPTError
-from wholegpt.progress import bar, say
-from wholegpt.tokenizer.bpe import BYTES, END_OF_TEXT, PATTERN, learn, split
+from wholegpt.progress import say
+from wholegpt.tokenizer.bpe import BYTES, END_OF_TEXT, PATTERN
+from wholegpt.tokenizer.learning import Pieces, count_pieces, learn
 from wholegpt.tokenizer.tokenizer import Tokenizer
 
 
@@ -30,12 +30,26 @@ class TokenizerTrainOptions:
     """Directory to write."""
     vocab_size: int = 50257
     """Entries: 256 bytes, the merges, and `<|endoftext|>`."""
+    sample: float = 1.0
+    """Fraction of the documents to learn from, chosen by a hash of each text."""
+    seed: int = 0
+    """Chooses another sample."""
+    pattern: str = PATTERN
+    """Regular expression whose matches are the pieces that merges never leave."""
     overwrite: bool = False
     """Replace a tokenizer made otherwise."""
 
     def __post_init__(self) -> None:
         if self.vocab_size <= len(BYTES) + 1:
             raise UsageError(f"--vocab-size is {self.vocab_size}, expected more than {len(BYTES) + 1}")
+        if not 0 < self.sample <= 1:
+            raise UsageError(f"--sample is {self.sample}, expected more than 0 and at most 1")
+        try:
+            groups = regex.compile(self.pattern).groups
+        except regex.error as error:
+            raise UsageError(f"--pattern is no regular expression: {error}") from None
+        if groups:
+            raise UsageError("--pattern has groups that capture; write (?:...) instead of (...)")
 
 
 @dataclass(frozen=True)
@@ -63,38 +77,34 @@ def train(options: TokenizerTrainOptions) -> Artifact:
         say(f"{options.output} is there already")
         return artifact
     with artifact.write() as folder:
-        counts = count_pieces(documents.read(options.corpus, TRAIN))
-        say(f"learning {options.vocab_size:,} entries from {len(counts):,} distinct pieces")
-        vocabulary, merges = learn(counts, options.vocab_size - 1)
+        pieces = count_pieces(_texts(options), options.pattern)
+        say(f"learning {options.vocab_size:,} entries from {len(pieces):,} distinct pieces")
+        vocabulary, merges = learn(pieces, options.vocab_size - 1)
         vocabulary.append(END_OF_TEXT.encode())
-        tokenizer = Tokenizer(vocabulary, merges, {END_OF_TEXT: len(vocabulary) - 1})
+        tokenizer = Tokenizer(vocabulary, merges, {END_OF_TEXT: len(vocabulary) - 1}, options.pattern)
         tokenizer.save(folder)
-        size = sum(len(piece) * count for piece, count in counts.items())
-        tokens = sum(len(tokenizer.encode_ordinary(piece)) * count for piece, count in _texts(counts))
         artifact.counts = {
             "vocab_size": tokenizer.vocab_size,
-            "bytes": size,
-            "tokens": tokens,
-            "distinct_pieces": len(counts),
+            "bytes": int((pieces.lengths * pieces.counts).sum()),
+            "tokens": _count_tokens(pieces, tokenizer),
+            "distinct_pieces": len(pieces),
         }
         if tokenizer.vocab_size < options.vocab_size:
             say(f"no pairs are left to merge: {tokenizer.vocab_size:,} entries instead of {options.vocab_size:,}")
     return artifact
 
 
-def count_pieces(texts: Iterator[documents.Document]) -> Counter[bytes]:
-    """How often each piece occurs; memory grows with the distinct pieces only."""
-    pattern = regex.compile(PATTERN)
-    counts: Counter[str] = Counter()
-    with bar("counting", None, "documents") as progress:
-        for document in texts:
-            counts.update(split(document.text, pattern))
-            progress.advance()
-    return Counter({piece.encode(): count for piece, count in counts.items()})
+def _texts(options: TokenizerTrainOptions) -> Iterator[str]:
+    """The sample of the training part; a text and its copies are in it or not, whatever the order."""
+    for document in documents.read(options.corpus, TRAIN):
+        if options.sample == 1 or documents.share(document.text, options.seed) < options.sample:
+            yield document.text
 
 
-def _texts(counts: Counter[bytes]) -> Iterator[tuple[str, int]]:
-    return ((piece.decode(), count) for piece, count in counts.items())
+def _count_tokens(pieces: Pieces, tokenizer: Tokenizer) -> int:
+    """Tokens of the whole text: a piece has the same ids alone as among others."""
+    ids = tokenizer.encode_batch((piece.decode() for piece, _ in pieces), threads=1)
+    return sum(len(found) * count for found, count in zip(ids, pieces.counts.tolist(), strict=True))
 
 
 def encode(options: EncodeOptions) -> None:

@@ -11,18 +11,19 @@ uint16 tokens have the magic 20240520 and version 1; vocabularies of more than 6
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from wholegpt import documents
+from wholegpt import compiled, documents
 from wholegpt.artifact import Artifact
 from wholegpt.documents import HELD_OUT, TRAIN
 from wholegpt.errors import WholeGPTError
 from wholegpt.progress import bar, say
 from wholegpt.tokenizer import Tokenizer
+from wholegpt.tokenizer.encoder import batches
 
 HEADER_INTS = 256
 HEADER_BYTES = 4 * HEADER_INTS
@@ -58,43 +59,86 @@ def build(options: ShardsOptions) -> Artifact:
     tokenizer = Tokenizer.load(options.tokenizer)
     with artifact.write() as folder:
         for name, part in ((TRAIN, TRAIN), (VAL, HELD_OUT)):
-            artifact.counts[name] = _write_part(folder, name, documents.read(options.corpus, part), tokenizer)
+            texts = (document.text for document in documents.read(options.corpus, part))
+            artifact.counts[name] = write_part(folder, name, texts, tokenizer)
         tokenizer.save(folder)
     return artifact
 
 
-def _write_part(folder: Path, name: str, texts: Iterator[documents.Document], tokenizer: Tokenizer) -> dict[str, int]:
+def write_part(
+    folder: Path, name: str, texts: Iterator[str], tokenizer: Tokenizer, threads: int | None = None
+) -> dict[str, int]:
+    """Write the shards of one part and count; the same bytes by any number of threads (default: one a core).
+
+    This thread reads and writes, the others encode; a few batches are in memory at once.
+    """
+    workers = (threads or compiled.threads()) - 1
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "words": 0}
-    pending: list[NDArray[Any]] = []
-    held = files = 0
     dtype = np.uint16 if tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY else np.uint32
-    with bar(f"tokens of {name}", None, "tokens") as progress:
-        for document in texts:
-            ids = np.array([tokenizer.eot, *tokenizer.encode_ordinary(document.text)], dtype=dtype)
-            pending.append(ids)
-            held += len(ids)
-            counts["documents"] += 1
-            counts["tokens"] += len(ids)
-            counts["bytes"] += len(document.text.encode())
-            counts["words"] += len(document.text.split())
+
+    def encode(batch: list[str]) -> tuple[NDArray[Any], dict[str, int]]:
+        encoded = [text.encode() for text in batch]
+        ids = tokenizer.encode_documents(encoded).astype(dtype)
+        words = tokenizer.count_words(encoded)
+        size = sum(map(len, encoded))
+        return ids, {"documents": len(batch), "tokens": len(ids), "bytes": size, "words": words}
+
+    with bar(f"tokens of {name}", None, "tokens") as progress, _ShardWriter(folder, name, dtype) as writer:
+        for ids, added in compiled.spread(encode, batches(texts), workers):
+            writer.write(ids)
+            counts = {key: counts[key] + added[key] for key in counts}
             progress.advance(len(ids))
-            while held >= SHARD_TOKENS:
-                joined = np.concatenate(pending)
-                write_shard(folder / f"{name}_{files:06d}.bin", joined[:SHARD_TOKENS])
-                pending, held, files = [joined[SHARD_TOKENS:]], held - SHARD_TOKENS, files + 1
-        if held or not files:
-            write_shard(folder / f"{name}_{files:06d}.bin", np.concatenate(pending) if pending else np.empty(0, dtype))
     return counts
+
+
+class _ShardWriter:
+    """Writes tokens to files of `SHARD_TOKENS` each, as they come."""
+
+    def __init__(self, folder: Path, name: str, dtype: type[np.generic]) -> None:
+        self._folder, self._name, self._dtype = folder, name, np.dtype(dtype)
+        self._files = self._tokens = 0
+        self._stream: BinaryIO = self._open()
+
+    def write(self, tokens: NDArray[Any]) -> None:
+        while len(tokens):
+            if self._tokens == SHARD_TOKENS:
+                self._close()
+                self._stream = self._open()
+            part, tokens = np.split(tokens, [SHARD_TOKENS - self._tokens])
+            self._stream.write(part.astype(self._dtype.newbyteorder("<"), copy=False).data)
+            self._tokens += len(part)
+
+    def _open(self) -> BinaryIO:
+        """Begin the next file; its header comes last, when the number of tokens is known."""
+        stream = (self._folder / f"{self._name}_{self._files:06d}.bin").open("wb")
+        stream.write(bytes(HEADER_BYTES))
+        self._files, self._tokens = self._files + 1, 0
+        return stream
+
+    def _close(self) -> None:
+        with self._stream as stream:
+            stream.seek(0)
+            stream.write(_header(self._tokens, self._dtype))
+
+    def __enter__(self) -> "_ShardWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
 
 
 def write_shard(path: Path, tokens: NDArray[Any]) -> None:
     """Write one file of tokens (uint16 or uint32) with llm.c's header."""
-    magic, version = next(key for key, dtype in FORMATS.items() if dtype == tokens.dtype)
-    header = np.zeros(HEADER_INTS, dtype="<i4")
-    header[:3] = magic, version, len(tokens)
     with path.open("wb") as stream:
-        stream.write(header.tobytes())
+        stream.write(_header(len(tokens), tokens.dtype))
         stream.write(tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
+
+
+def _header(tokens: int, dtype: np.dtype[Any]) -> bytes:
+    magic, version = next(key for key, kind in FORMATS.items() if kind == dtype)
+    header = np.zeros(HEADER_INTS, dtype="<i4")
+    header[:3] = magic, version, tokens
+    return header.tobytes()
 
 
 def read_shard(path: Path, vocab_size: int) -> NDArray[Any]:
