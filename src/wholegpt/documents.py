@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -133,6 +135,7 @@ def share(text: str, seed: int) -> float:
 def _read_jsonl(file: Path) -> Iterator[Document]:
     with _decompressed(file) as stream:
         for number, line in enumerate(stream, start=1):
+            line = line.removeprefix(BOM_UTF8) if number == 1 else line
             if line.strip():
                 place = f"{file}, line {number}"
                 yield _document(_parse(line, place), f"{file.name}:{number}", place)
@@ -149,7 +152,7 @@ def _read_parquet(file: Path) -> Iterator[Document]:
             for row in batch.to_pylist():
                 number += 1
                 yield _document(row, f"{file.name}:{number}", f"{file}, row {number}")
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise WholeGPTError(f"{file} is not a parquet file that can be read ({error})") from None
 
 
@@ -195,7 +198,7 @@ def _decompressed(file: Path) -> Iterator[Iterator[bytes]]:
                 yield iter(gzip.GzipFile(fileobj=raw))
             else:
                 yield iter(raw)
-    except (zstandard.ZstdError, gzip.BadGzipFile, EOFError) as error:
+    except (zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise WholeGPTError(f"{file} is broken or cut off ({error})") from None
 
 
