@@ -18,7 +18,7 @@ import tyro
 from numpy.typing import NDArray
 
 from wholegpt import compiled, documents
-from wholegpt.artifact import Artifact
+from wholegpt.artifact import MANIFEST, Artifact
 from wholegpt.documents import HELD_OUT, TRAIN
 from wholegpt.errors import WholeGPTError
 from wholegpt.progress import bar, say
@@ -51,6 +51,8 @@ class ShardsOptions:
 
 def build(options: ShardsOptions) -> Artifact:
     """Write the shards of both parts; the manifest counts documents, tokens, bytes and words of each."""
+    if not (options.corpus / MANIFEST).is_file():  # its two parts would be the same text
+        raise WholeGPTError(f"{options.corpus} has no held-out part; first make a corpus of it: wholegpt corpus build")
     inputs = [options.corpus, *([Path(options.tokenizer)] if Path(options.tokenizer).exists() else [])]
     artifact = Artifact(options.output, "shards", options, inputs, options.overwrite)
     if artifact.exists():
