@@ -107,3 +107,110 @@ def test_share_depends_on_text_and_seed():
     assert all(0 <= share < 1 for share in shares)
     assert 60 < sum(share < 0.05 for share in shares) < 140  # 100 expected, standard deviation 10
     assert documents.share("a", 0) == documents.share("a", 0) != documents.share("a", 1)
+
+
+def test_what_lines_may_look_like(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'\n{"text": "one"}\r\n   \n{"text": "two", "id": 7, "url": null}')
+    assert list(documents.read(tmp_path / "a.jsonl")) == [Document("one", "a.jsonl:2"), Document("two", "7")]
+
+
+def test_a_byte_order_mark_before_json(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n')
+    assert [document.text for document in documents.read(tmp_path / "a.jsonl")] == ["one"]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gz", "zst"])
+def test_frames_one_after_another(tmp_path, compress):
+    path = tmp_path / ("a.jsonl.gz" if compress is gzip.compress else "a.jsonl.zst")
+    lines = [json.dumps({"text": f"text {number}"}).encode() + b"\n" for number in range(3000)]
+    path.write_bytes(b"".join(compress(b"".join(lines[start : start + 100])) for start in range(0, 3000, 100)))
+    assert [document.text for document in documents.read(path)] == [f"text {number}" for number in range(3000)]
+
+
+def test_frames_that_decoders_skip(tmp_path):
+    skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
+    (tmp_path / "a.jsonl.zst").write_bytes(skippable + zstandard.compress(LINES) + skippable)
+    check(tmp_path / "a.jsonl.zst")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_every_cut_is_noticed(tmp_path, name):
+    content = gzip.compress(LINES) if name.endswith("gz") else zstandard.compress(LINES)
+    for cut in range(1, len(content)):
+        (tmp_path / name).write_bytes(content[:cut])
+        with pytest.raises(WholeGPTError, match=name):
+            list(documents.read(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_a_flipped_bit_is_noticed(tmp_path, name):
+    text = LINES * 20
+    checked = zstandard.ZstdCompressor(write_checksum=True)
+    whole = gzip.compress(text) if name.endswith("gz") else checked.compress(text)
+    for place in range(20, len(whole), 7):
+        (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(WholeGPTError, match=name):
+            list(documents.read(tmp_path / name))
+
+
+def test_a_folder_is_read_by_name(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("b.txt", "a/z.jsonl", "a/a.TXT", "c.jsonl.gz", "notes.md"):
+        content = LINES if "jsonl" in name else name.encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    found = [path.relative_to(tmp_path).as_posix() for path in documents.files(tmp_path)]
+    assert found == ["a/a.TXT", "a/z.jsonl", "b.txt", "c.jsonl.gz"]
+    assert [document.text for document in documents.read(tmp_path)][::3] == ["a/a.TXT", "b.txt"]
+
+
+def test_a_folder_without_documents(tmp_path):
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(WholeGPTError, match=r"holds no documents \(\.jsonl, .*\.txt\)"):
+        list(documents.read(tmp_path))
+
+
+def test_a_part_of_a_corpus(run):
+    everything = list(documents.read(run.parent / "corpus"))
+    parts = [list(documents.read(run.parent / "corpus", part)) for part in (documents.HELD_OUT, documents.TRAIN)]
+    assert everything == parts[0] + parts[1]
+    with pytest.raises(WholeGPTError, match="holds no test documents"):
+        list(documents.read(run.parent / "corpus", "test"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        ({"text": []}, "it is empty"),
+        ({"title": ["a"]}, "row 1: found NoneType as `text`"),
+        ({"text": ["a", None]}, "row 2: found NoneType as `text`"),
+        ({"text": [1]}, "row 1: found int as `text`"),
+    ],
+)
+def test_parquet_without_text(tmp_path, columns, fault):
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(WholeGPTError, match=fault):
+        list(documents.read(tmp_path / "a.parquet"))
+
+
+def test_a_parquet_file_that_was_damaged(tmp_path):
+    parquet.write_table(pyarrow.table({"text": [f"text {number}" for number in range(3000)]}), tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    for broken in (content[:-1], content[: len(content) // 2], content[:4] + bytes(200) + content[204:]):
+        (tmp_path / "a.parquet").write_bytes(broken)
+        with pytest.raises(WholeGPTError, match=r"a\.parquet"):
+            list(documents.read(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("document", [Document("lone \ud800", "x"), Document("a", "x", "", {"blob": b"1"})])
+def test_what_json_cannot_hold_is_named(tmp_path, document):
+    with (
+        pytest.raises(WholeGPTError, match="document x cannot be written"),
+        documents.writer(tmp_path / "d.jsonl.zst") as writer,
+    ):
+        writer.write(document)
+
+
+def test_a_long_line(tmp_path):
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(json.dumps({"text": "ab" * 10**6}).encode()))
+    (document,) = documents.read(tmp_path / "a.jsonl.zst")
+    assert document.text == "ab" * 10**6

@@ -49,3 +49,38 @@ def test_windows_lie_inside(tokens, length, seed):
     starts = order.starts(0, 4 * order.windows)
     assert starts.min() >= 0
     assert starts.max() + length + 1 <= tokens
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 15, 16, 17, 255, 256, 257, 65_537])
+def test_a_bijection_at_the_edges(size):
+    found = permute(np.arange(size, dtype=np.uint64), size, keys(3, 1, ROUNDS))
+    assert np.array_equal(np.sort(found), np.arange(size))
+
+
+def test_orders_differ_by_seed_and_epoch():
+    numbers = np.arange(50, dtype=np.uint64)
+    orders = [
+        tuple(permute(numbers, 50, keys(seed, epoch, ROUNDS)).tolist()) for seed in (-1, 0, 1) for epoch in range(5)
+    ]
+    assert len(set(orders)) == 15
+
+
+def test_batches_read_the_order_on_and_on():
+    order = WindowOrder(tokens=1000, length=10, seed=3)
+    batches = np.concatenate([order.starts(first, 7) for first in range(0, 350, 7)])
+    assert np.array_equal(batches, order.starts(0, 350))
+
+
+def test_later_epochs_shift_the_grid():
+    order = WindowOrder(tokens=10_000, length=64, seed=3)
+    shifts = [set((order.starts(epoch * order.windows, order.windows) % 64).tolist()) for epoch in range(6)]
+    assert shifts[0] == {0}
+    assert all(len(shift) == 1 for shift in shifts)
+    assert len(set.union(*shifts)) > 3
+
+
+def test_an_epoch_predicts_each_token_once():
+    order = WindowOrder(tokens=1000, length=10, seed=0)
+    predicted = [start + offset for start in order.starts(0, order.windows).tolist() for offset in range(1, 11)]
+    # (1000 - 10) // 10 = 99 windows; the room of the last is what later epochs shift into.
+    assert sorted(predicted) == list(range(1, 991))

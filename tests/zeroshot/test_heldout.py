@@ -45,7 +45,7 @@ def test_other_shards_of_the_same_name_are_not_taken(run, tmp_path):
 
 
 def test_a_checkpoint_without_a_manifest_is_named(tmp_path):
-    with pytest.raises(WholeGPTError, match="no manifest.json"):
+    with pytest.raises(WholeGPTError, match=r"no manifest\.json"):
         heldout.shards_of(tmp_path)
 
 
