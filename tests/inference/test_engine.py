@@ -76,3 +76,76 @@ def test_sampling_follows_the_probabilities():
     assert torch.all((drawn - expected).abs() < 4 * (expected * (1 - expected / 5000)).sqrt().clamp(min=1))
     assert next_token(logits, 0.0, 3, generator) == 0
     assert keep_top_k(logits, 0) is logits
+
+
+@pytest.mark.parametrize("name", ["hf-tiny", "hf-realtok"])
+def test_greedy_of_transformers_in_one_call(fixtures, name):
+    """The prompts as one batch, as texts; only those whose text gives the prompt's ids back."""
+    model, tokenizer = checkpoint.load(fixtures / name)
+    cases = json.loads((fixtures / name / "expected_greedy.json").read_text(encoding="utf-8"))["items"]
+    cases = [case for case in cases if tokenizer.encode_ordinary(case["prompt"]) == case["prompt_ids"]]
+    assert len(cases) >= 4
+    found = generate(model, tokenizer, [case["prompt"] for case in cases], max_new_tokens=40, temperature=0)
+    assert found == [tokenizer.decode(case["greedy_40"]) for case in cases]
+
+
+def test_sampling_equals_the_loop_without_a_cache(model, tokenizer):
+    ids = tokenizer.encode_ordinary("A miller")
+    prompt, generator = len(ids), request_generator(8, 0)
+    for _ in range(15):
+        with torch.no_grad():
+            ids.append(next_token(model(torch.tensor([ids]))[0, -1], 0.8, 7, generator))
+    found = generate(model, tokenizer, ["A miller"], 15, temperature=0.8, top_k=7, seed=8)
+    assert found == [tokenizer.decode(ids[prompt:])]
+
+
+def test_an_empty_prompt_is_one_end_of_text(model, tokenizer):
+    with torch.no_grad():
+        first = int(model(torch.tensor([[tokenizer.eot]]))[0, -1].argmax())
+    assert generate(model, tokenizer, [""], 1, temperature=0) == [tokenizer.decode([first])]
+
+
+def test_a_prompt_is_ordinary_text(model, tokenizer):
+    asked = generate(model, tokenizer, ["<|endoftext|>", ""], 8, temperature=0)
+    ids = tokenizer.encode_ordinary("<|endoftext|>")
+    with torch.no_grad():
+        first = int(model(torch.tensor([ids]))[0, -1].argmax())
+    assert asked[0].startswith(tokenizer.decode([first]))
+    assert asked[0] != asked[1]
+
+
+def test_beyond_the_window_by_definition(model, tokenizer):
+    """When 32 positions are read, the last 16 are read anew: after them the window is full again 16 tokens later."""
+    ids = tokenizer.encode_ordinary("The river")
+    prompt, start = len(ids), 0
+    for _ in range(70):
+        if len(ids) - start > 32:
+            start = len(ids) - 16
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids[start:]]))[0, -1].argmax()))
+    assert generate(model, tokenizer, ["The river"], 70, temperature=0) == [tokenizer.decode(ids[prompt:])]
+
+
+def test_of_a_prompt_longer_than_the_window_the_end_is_read(model, tokenizer, text):
+    ids = tokenizer.encode_ordinary(text[:400])[-32:]
+    with torch.no_grad():
+        first = int(model(torch.tensor([ids]))[0, -1].argmax())
+    assert generate(model, tokenizer, [text[:400]], 1, temperature=0) == [tokenizer.decode([first])]
+
+
+def test_nothing_asked_nothing_given(model, tokenizer):
+    assert generate(model, tokenizer, []) == []
+    assert generate(model, tokenizer, ["a", "b"], max_new_tokens=0) == ["", ""]
+
+
+def test_seeds_give_different_texts(model, tokenizer):
+    texts = {generate(model, tokenizer, ["The"], 10, seed=seed)[0] for seed in range(5)}
+    assert len(texts) == 5
+
+
+def test_half_a_character_at_the_end(model, tokenizer):
+    half = next(index for index in range(300) if tokenizer.token_bytes(index) == "é".encode()[:1])
+    with torch.no_grad():
+        model.wte.weight[half] = 9 * model.ln_f.bias
+        model.ln_f.weight.zero_()
+    assert generate(model, tokenizer, ["a"], 1, temperature=0) == ["\N{REPLACEMENT CHARACTER}"]

@@ -1,5 +1,6 @@
 """Log-likelihoods against transformers' results, lm-evaluation-harness's rules, and a sum by hand."""
 
+import gzip
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wholegpt.inference import scoring
+from wholegpt.inference.engine import generate
 from wholegpt.model import checkpoint
 
 
@@ -66,3 +68,132 @@ def test_text_logprob_by_hand(model, tokenizer):
         logprobs = model(torch.tensor([[tokenizer.eot, *ids]]))[0].log_softmax(-1)
     expected = sum(float(logprobs[position, token]) for position, token in enumerate(ids))
     assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(expected, abs=1e-3)
+
+
+def test_loglikelihoods_with_the_released_vocabulary(fixtures):
+    folder = fixtures / "hf-realtok"
+    model, tokenizer = checkpoint.load(folder)
+    expected = json.loads((folder / "expected_loglikelihoods.json").read_text(encoding="utf-8"))["items"]
+    for pair in expected:
+        context, continuation = scoring.split_ids(tokenizer, pair["context"], pair["continuation"])
+        assert len(context) == pair["n_context_tokens"]
+        assert continuation == pair["continuation_ids"]
+    found = scoring.score(model, tokenizer, [(pair["context"], pair["continuation"]) for pair in expected])
+    assert [score.logprob for score in found] == pytest.approx([pair["sum_logprob"] for pair in expected], abs=2e-3)
+    assert [score.greedy for score in found] == [pair["greedy_match"] for pair in expected]
+    assert [score.tokens for score in found] == [len(pair["continuation_ids"]) for pair in expected]
+
+
+@pytest.mark.parametrize("name", ["hf-tiny", "hf-realtok"])
+def test_loglikelihoods_by_ids(fixtures, name):
+    folder = fixtures / name
+    model, _ = checkpoint.load(folder)
+    expected = json.loads((folder / "expected_loglikelihoods.json").read_text(encoding="utf-8"))["items_by_ids"]
+    requests = [(pair["context_ids"] + pair["continuation_ids"], len(pair["continuation_ids"])) for pair in expected]
+    assert any(pair["greedy_match"] for pair in expected)
+    for pair, (logprobs, greedy) in zip(expected, scoring._token_logprobs(model, requests), strict=True):
+        assert float(logprobs.sum()) == pytest.approx(pair["sum_logprob"], abs=2e-3)
+        assert bool(greedy.all()) == pair["greedy_match"]
+
+
+def test_cloze_of_the_harness(fixtures):
+    """The last word of each text given the rest, as lm-evaluation-harness scores LAMBADA."""
+    folder = fixtures / "trained"
+    model, tokenizer = checkpoint.load(folder)
+    texts = [json.loads(line)["text"] for line in (folder / "expected" / "cloze.jsonl").read_text().splitlines()]
+    expected = json.loads((folder / "expected" / "cloze.json").read_text())["items"]
+    pairs = [(text.rsplit(" ", 1)[0], " " + text.rsplit(" ", 1)[1]) for text in texts]
+    found = scoring.score(model, tokenizer, pairs)
+    assert [score.logprob for score in found] == pytest.approx([e["loglikelihood"] for e in expected], abs=2e-3)
+    assert [score.greedy for score in found] == [e["greedy_match"] for e in expected]
+
+
+@pytest.mark.parametrize(("name", "first", "last"), [("wikitext2_test_raw", 400, 500), ("ptb_test", 600, 700)])
+def test_rolling_of_the_harness(shared, name, first, last):
+    folder = shared / "fixtures" / "trained"
+    model, tokenizer = checkpoint.load(folder)
+    if name == "ptb_test":
+        content = (shared / "eval" / "ptb" / "ptb.test.txt").read_bytes()
+    else:
+        content = gzip.decompress((shared / "eval" / "wikitext2" / "wiki.test.raw.gz").read_bytes())
+    text = "".join(content.decode().splitlines(keepends=True)[first:last])
+    expected = json.loads((folder / "expected" / "rolling.json").read_text())["sets"][name]
+    assert len(text) == expected["chars"]
+    ids = tokenizer.encode_ordinary(text)
+    assert len(ids) == expected["tokens"]
+    # Sums over 12,084 and 4,592 tokens: 2e-6 of the whole is 3e-5 nats a token at most.
+    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(expected["rolling_ll"], rel=2e-6)
+
+
+def test_windows_of_the_harness():
+    """lm-evaluation-harness's own example: tokens 0 to 9, prefix -100, windows of 4."""
+    found = [(read[:-count], read[-count:]) for read, count in scoring.windows(range(10), -100, 4)]
+    assert [predicted for _, predicted in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    read = [read[:-1] for read, _ in scoring.windows(range(10), -100, 4)]
+    assert read == [[-100, 0, 1, 2], [3, 4, 5, 6], [5, 6, 7, 8]]
+
+
+def test_text_logprob_of_a_long_text_by_hand(model, tokenizer, text):
+    ids = tokenizer.encode_ordinary(text[:300])
+    assert len(ids) > 3 * 32
+    expected = 0.0
+    whole = [tokenizer.eot, *ids]
+    for position in range(1, len(whole)):
+        # The window that predicts it: blocks of 32, the last one filled up with what stands before it.
+        end = min((position - 1) // 32 * 32 + 32, len(ids))
+        start = max(0, end - 32)
+        with torch.no_grad():
+            logits = model(torch.tensor([whole[start:position]]))[0, -1]
+        expected += float(logits.log_softmax(-1)[whole[position]])
+    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(expected, abs=1e-2)
+
+
+def test_no_tokens_no_surprise(model, tokenizer):
+    assert scoring.text_logprob(model, tokenizer, []) == 0
+
+
+@pytest.mark.parametrize("context", ["", " ", "\n\t"])
+def test_a_context_of_nothing_is_one_end_of_text(model, tokenizer, context):
+    ids = tokenizer.encode_ordinary(context + "runs")
+    with torch.no_grad():
+        logprobs = model(torch.tensor([[tokenizer.eot, *ids]]))[0].log_softmax(-1)
+    (score,) = scoring.score(model, tokenizer, [(context, "runs")])
+    assert score.tokens == len(ids)
+    assert score.logprob == pytest.approx(sum(float(logprobs[i, token]) for i, token in enumerate(ids)), abs=1e-4)
+
+
+def test_an_empty_continuation_is_refused(model, tokenizer):
+    with pytest.raises(ValueError, match="a continuation has 0 tokens"):
+        scoring.score(model, tokenizer, [("The river", "")])
+
+
+def test_a_continuation_as_long_as_the_window(model, tokenizer):
+    (score,) = scoring.score(model, tokenizer, [("The river", "zq" * 16)])
+    assert score.tokens == 32
+    with pytest.raises(ValueError, match="has 33 tokens, expected 1 to 32"):
+        scoring.score(model, tokenizer, [("The river", "zq" * 16 + "z")])
+
+
+def test_greedy_is_what_generate_gives(model, tokenizer):
+    pairs = []
+    for prompt in ("The river", "A", ""):
+        (text,) = generate(model, tokenizer, [prompt], 4, temperature=0)
+        pairs.append((prompt, text))
+    scores = scoring.score(model, tokenizer, pairs)
+    same = [
+        tokenizer.encode_ordinary(prompt + text)[: len(tokenizer.encode_ordinary(prompt))]
+        == tokenizer.encode_ordinary(prompt)
+        and score.tokens == 4
+        for (prompt, text), score in zip(pairs, scores, strict=True)
+    ]
+    assert any(same)
+    assert all(score.greedy for score, comparable in zip(scores, same, strict=True) if comparable)
+
+
+def test_pairs_of_many_lengths_together_and_alone(model, tokenizer, text):
+    pairs = [(text[:length], text[length : length + 5]) for length in (3, 9, 3, 40, 9, 80, 3)]
+    together = scoring.score(model, tokenizer, pairs)
+    for pair, score in zip(pairs, together, strict=True):
+        (alone,) = scoring.score(model, tokenizer, [pair])
+        assert alone.logprob == pytest.approx(score.logprob, abs=1e-4)
+        assert (alone.greedy, alone.tokens) == (score.greedy, score.tokens)

@@ -69,3 +69,60 @@ def test_window_and_dropout(model):
 def test_sizes_are_checked():
     with pytest.raises(ValueError, match="n_embd 10 is not a multiple of n_head 3"):
         GPTConfig(n_embd=10, n_head=3)
+
+
+@pytest.mark.parametrize("size", paper.SIZES, ids=lambda size: size.name)
+def test_heads_divide_the_width_into_64(size):
+    assert size.n_embd == 64 * size.n_head
+
+
+def test_an_empty_cache_changes_nothing(model):
+    ids = torch.arange(10)[None]
+    logits, cache = model(ids, cache=model.empty_cache(1))
+    assert torch.equal(logits, model(ids))
+    assert [tuple(keys.shape) for keys, _ in cache] == [(1, 3, 10, 8)] * 2
+
+
+def test_a_cache_is_extended_not_changed(model):
+    _, cache = model(torch.arange(5)[None], cache=model.empty_cache(1))
+    before = [(keys.clone(), values.clone()) for keys, values in cache]
+    model(torch.arange(5)[None], cache=cache)
+    for (keys, values), (old_keys, old_values) in zip(cache, before, strict=True):
+        assert torch.equal(keys, old_keys)
+        assert torch.equal(values, old_values)
+
+
+def test_the_window_counts_cached_positions(model):
+    _, cache = model(torch.zeros(1, 30, dtype=torch.long), cache=model.empty_cache(1))
+    model(torch.zeros(1, 2, dtype=torch.long), cache=cache)
+    with pytest.raises(ValueError, match="33 positions exceed the context window of 32"):
+        model(torch.zeros(1, 3, dtype=torch.long), cache=cache)
+
+
+def test_no_position_sees_a_later_one(model):
+    ids = torch.randint(0, 300, (1, 32), generator=torch.Generator().manual_seed(0))
+    changed = ids.clone()
+    changed[0, 20:] = (changed[0, 20:] + 1) % 300
+    first, second = model(ids), model(changed)
+    torch.testing.assert_close(first[:, :20], second[:, :20], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(first[:, 20:], second[:, 20:])
+
+
+def test_rows_of_a_batch_do_not_meet(model):
+    ids = torch.randint(0, 300, (3, 16), generator=torch.Generator().manual_seed(0))
+    for row in range(3):
+        torch.testing.assert_close(model(ids)[row], model(ids[row : row + 1])[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"n_layer": 0}, "n_layer is 0, expected at least 1"),
+        ({"vocab_size": -1}, "vocab_size is -1"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
+    ],
+)
+def test_impossible_sizes(fields, fault):
+    with pytest.raises(ValueError, match=fault):
+        GPTConfig(**fields)
