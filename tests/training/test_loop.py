@@ -1,6 +1,7 @@
 """Training repeats itself bit for bit: twice, after Ctrl-C, after kill -9."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2LMHeadModel
 
+from wholegpt import load
+from wholegpt.artifact import read_manifest
 from wholegpt.corpus.build import BuildOptions
 from wholegpt.corpus.build import build as build_corpus
-from wholegpt.errors import UsageError, WholeGPTError
+from wholegpt.errors import Interrupted, UsageError, WholeGPTError
+from wholegpt.training import loop
 from wholegpt.training.loop import TrainOptions, train
 from wholegpt.training.loss import batch_loss
+from wholegpt.training.optimizer import schedule
 from wholegpt.training.shards import ShardsOptions
 from wholegpt.training.shards import build as build_shards
 
@@ -143,3 +149,141 @@ def test_wrong_options(shards, tmp_path):
         train(TrainOptions(shards, tmp_path / "run", **(SMALL | {"n_ctx": 100_000})))
     with pytest.raises(UsageError, match="not a multiple of n_head"):
         train(TrainOptions(shards, tmp_path / "run", **(SMALL | {"n_head": 3})))
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 0), (signal.SIGTERM, 8), (signal.SIGINT, 38)])
+def test_stopped_at_any_step_equals_uninterrupted(shards, uninterrupted, tmp_path, monkeypatch, number, step):
+    def stop_at(now, *arguments):
+        if now == step:
+            os.kill(os.getpid(), number)
+        return schedule(now, *arguments)
+
+    monkeypatch.setattr(loop.optimizers, "schedule", stop_at)
+    options = TrainOptions(shards, tmp_path / "run", **SMALL)
+    with pytest.raises(Interrupted, match=f"stopped after step {step + 1} of 40, state saved"):
+        train(options)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    train(options)
+    assert result(tmp_path / "run") == result(uninterrupted)
+
+
+def test_a_stop_in_the_last_step_finishes(shards, uninterrupted, tmp_path, monkeypatch):
+    def stop_at_the_end(now, *arguments):
+        if now == 39:
+            os.kill(os.getpid(), signal.SIGINT)
+        return schedule(now, *arguments)
+
+    monkeypatch.setattr(loop.optimizers, "schedule", stop_at_the_end)
+    train(TrainOptions(shards, tmp_path / "run", **SMALL))
+    assert result(tmp_path / "run") == result(uninterrupted)
+
+
+def test_handlers_of_signals_are_put_back(shards, tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(TrainOptions(shards, tmp_path / "run", **(SMALL | {"steps": 1})))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_call_does_nothing(shards, uninterrupted, capsys):
+    before = read_manifest(uninterrupted)
+    train(TrainOptions(shards, uninterrupted, **SMALL))
+    assert "is there already" in capsys.readouterr().err
+    assert read_manifest(uninterrupted) == before
+
+
+def test_counts_by_hand(uninterrupted):
+    counts = read_manifest(uninterrupted)["counts"]
+    # Embeddings (300 + 32) x 16; two blocks of 12 x 16^2 + 13 x 16; a last norm of 2 x 16.
+    assert counts["parameters"] == 332 * 16 + 2 * (12 * 256 + 13 * 16) + 32
+    assert (counts["steps"], counts["tokens"]) == (40, 40 * 4 * 32)
+    assert (counts["threads"], counts["precision"]) == (1, "float32")
+
+
+def test_transformers_opens_a_run(uninterrupted):
+    ids = torch.arange(32)[None]
+    model, _ = load(uninterrupted)
+    with torch.no_grad():
+        theirs = GPT2LMHeadModel.from_pretrained(uninterrupted).eval()(ids).logits
+        torch.testing.assert_close(model(ids), theirs, atol=1e-4, rtol=0)
+
+
+def test_batches_are_the_windows_of_the_order(shards):
+    options = TrainOptions(shards, shards, **SMALL)
+    data = loop.Data.open(options, 300)
+    tokens = data.train.read(0, len(data.train))
+    for step in (0, 7, 1000):
+        starts = data.order.starts(step * 4, 4)
+        expected = [tokens[start : start + 33].tolist() for start in starts.tolist()]
+        assert data.batch(step, options).tolist() == expected
+
+
+def test_held_out_bits_by_hand(shards, uninterrupted):
+    model, _ = load(uninterrupted)
+    data = loop.Data.open(TrainOptions(shards, shards, **SMALL), 300)
+    windows = (len(data.val) - 1) // 32
+    losses = []
+    for index in range(16):
+        ids = torch.from_numpy(data.val.read(windows * index // 16 * 32, 33))
+        with torch.no_grad():
+            logprobs = model(ids[None, :-1])[0].log_softmax(-1)
+        losses.append(-float(logprobs[range(32), ids[1:]].mean()))
+    counts = read_manifest(shards)["counts"]["val"]
+    expected = sum(losses) / 16 / math.log(2) * counts["tokens"] / counts["bytes"]
+    assert windows >= 16
+    assert read_manifest(uninterrupted)["counts"]["held_out_bits_per_byte"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_metrics_say_what_happened(uninterrupted, shards):
+    lines = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()]
+    looks = [line["step"] for line in lines if "held_out_bits_per_byte" in line]
+    assert looks == [10, 20, 30, 40]
+    counts = read_manifest(shards)["counts"]["train"]
+    for line in lines:
+        if "loss" in line:
+            bits = line["loss"] / math.log(2) * counts["tokens"] / counts["bytes"]
+            assert line["bits_per_byte"] == pytest.approx(bits)
+            assert line["learning_rate_share"] == schedule(line["step"] - 1, 40, 4, "cosine", 0.1)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 99])
+def test_a_step_does_not_depend_on_micro_batches(shards, tmp_path, micro_batch_size):
+    plain = SMALL | {"dropout": 0.0, "steps": 3}
+    losses = []
+    for name, size in (("two", 2), ("other", micro_batch_size)):
+        train(TrainOptions(shards, tmp_path / name, **(plain | {"micro_batch_size": size})))
+        losses.append([loss for _, loss in result(tmp_path / name)[0]])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_bfloat16_repeats_itself_too(shards, tmp_path):
+    for name in ("one", "two"):
+        train(TrainOptions(shards, tmp_path / name, **(SMALL | {"precision": "bfloat16", "steps": 3})))
+    assert result(tmp_path / "one") == result(tmp_path / "two")
+    train(TrainOptions(shards, tmp_path / "exact", **(SMALL | {"steps": 3})))
+    assert result(tmp_path / "exact") != result(tmp_path / "one")
+
+
+def test_the_setup_of_the_first_start_is_kept(shards, tmp_path, model):
+    (tmp_path / "setup.json").write_text('{"threads": 7, "precision": "bfloat16"}')
+    options = TrainOptions(shards, tmp_path / "run", **(SMALL | {"threads": 0, "precision": "auto"}))
+    setup = loop._setup(tmp_path, model, loop.Data.open(options, 300), options)
+    assert (setup.threads, setup.precision) == (7, "bfloat16")
+
+
+def test_metrics_of_a_killed_run_are_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n{"step": 3}\n{"step": 4}\n{"st')
+    loop._cut(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n'
+    path.write_text('{"step": 1}\n{"step"')
+    loop._cut(path, 2)
+    assert path.read_text() == '{"step": 1}\n'
+
+
+def test_a_folder_without_shards_is_refused(run, tmp_path):
+    with pytest.raises(WholeGPTError, match="holds no shards of the part train"):
+        train(TrainOptions(run.parent / "tokenizer", tmp_path / "run", **SMALL))
+    with pytest.raises(WholeGPTError, match="gone does not exist"):
+        train(TrainOptions(tmp_path / "gone", tmp_path / "run", **SMALL))
+    assert not list(tmp_path.iterdir())
