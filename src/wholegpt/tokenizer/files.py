@@ -12,6 +12,8 @@ Tokens are written with one printable character a byte (`bpe.BYTE_TO_CHARACTER`)
 from pathlib import Path
 from typing import Any
 
+import regex
+
 from wholegpt import artifact, sources
 from wholegpt.errors import WholeGPTError
 from wholegpt.tokenizer.bpe import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, END_OF_TEXT, PATTERN, Pair
@@ -55,7 +57,7 @@ def read(found: list[Path]) -> Content:
     if len(found) == 1:
         return (*_from_single(found[0]), PATTERN)
     vocabulary, merges, *pattern = found
-    return (*_from_pair(vocabulary, merges), pattern[0].read_bytes().decode() if pattern else PATTERN)
+    return (*_from_pair(vocabulary, merges), _pattern(pattern[0]) if pattern else PATTERN)
 
 
 def save(
@@ -92,6 +94,15 @@ def _from_pair(vocabulary: Path, merges: Path) -> Parts:
     ids = artifact.read_json(vocabulary)
     special = {END_OF_TEXT: ids[END_OF_TEXT]} if isinstance(ids, dict) and END_OF_TEXT in ids else {}
     return _content(ids, pairs, special, vocabulary)
+
+
+def _pattern(path: Path) -> str:
+    try:
+        pattern = path.read_bytes().decode()
+        regex.compile(pattern)
+    except (UnicodeDecodeError, regex.error) as error:
+        raise WholeGPTError(f"{path} is not a regular expression ({error})") from None
+    return pattern
 
 
 def _from_single(path: Path) -> Parts:
