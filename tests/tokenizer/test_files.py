@@ -161,3 +161,10 @@ def test_what_holds_no_tokenizer(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(WholeGPTError, match="is not JSON"):
         Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"(unclosed"])
+def test_a_broken_pattern(saved, content):
+    (saved / "pattern.txt").write_bytes(content)
+    with pytest.raises(WholeGPTError, match="pattern"):
+        Tokenizer.load(saved).encode("a text")
