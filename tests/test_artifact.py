@@ -222,3 +222,24 @@ def test_broken_json_is_named(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(WholeGPTError, match=r"x\.json is not JSON"):
         artifact.read_json(tmp_path / "x.json")
+
+
+def test_killed_before_the_rename(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(Artifact, "_finish", lambda _self: None)
+        make(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.partial"]
+    with pytest.raises(WholeGPTError, match="does not exist"):
+        artifact.read_manifest(tmp_path / "a")
+    assert Artifact(tmp_path / "a", "test", Options()).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "manifest.json"]
+
+
+def test_state_is_no_part_and_names_below_are_not_special(tmp_path):
+    with Artifact(tmp_path / "a", "test", Options()).write() as folder:
+        for name in ("state/file", "sub/lock", "sub/plan.json"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("")
+    assert artifact.read_manifest(tmp_path / "a")["outputs"].keys() == {"sub/lock", "sub/plan.json"}
+    assert not (tmp_path / "a" / "state").exists()

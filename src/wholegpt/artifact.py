@@ -29,6 +29,8 @@ from wholegpt.errors import WholeGPTError
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 LOCK = "lock"
+# What an unfinished artifact needs to be resumed; it goes when the artifact gets its name.
+STATE = "state"
 KEYS = {"wholegpt", "verb", "options", "inputs", "counts", "outputs", "seconds", "finished", "plan"}
 
 
@@ -58,6 +60,8 @@ class Artifact:
 
     def exists(self) -> bool:
         """Whether the artifact is there already, whole; its counts are then read back."""
+        if self._lacks_only_its_name():
+            self._finish()
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return False
         if not (self.path / MANIFEST).is_file():
@@ -78,7 +82,8 @@ class Artifact:
         """Yield the directory to write into; on leaving the block it becomes the artifact.
 
         With `resume`, what an interrupted run of the same plan left is still in the directory, and what this block
-        leaves when it raises is kept for the next.
+        leaves when it raises is kept for the next. The folder `state` in it is for what resuming needs: no part of the
+        artifact, it stays until all outputs are hashed and on the disk.
         """
         start = time.monotonic()
         self.partial.mkdir(parents=True, exist_ok=True)
@@ -91,18 +96,16 @@ class Artifact:
             self._prepare(resume)
             yield self.partial
             manifest = self._manifest(time.monotonic() - start)
-            (self.partial / PLAN).unlink()
+            for name in manifest["outputs"]:
+                sync(self.partial / name)
             write_json(self.partial / MANIFEST, manifest)
-            for file in _files(self.partial):
-                sync(file)
         except BaseException:
             lock.release()
             if not resume:
                 shutil.rmtree(self.partial, ignore_errors=True)
             raise
         lock.release()
-        (self.partial / LOCK).unlink(missing_ok=True)
-        self._rename()
+        self._finish()
 
     def _prepare(self, resume: bool) -> None:
         plan = self.partial / PLAN
@@ -122,7 +125,7 @@ class Artifact:
         outputs = {
             file.relative_to(self.partial).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
             for file in _files(self.partial)
-            if file.name not in (PLAN, LOCK)
+            if file.relative_to(self.partial).parts[0] not in (PLAN, LOCK, STATE)
         }
         return {
             "wholegpt": __version__,
@@ -136,7 +139,17 @@ class Artifact:
             "plan": self.plan,
         }
 
-    def _rename(self) -> None:
+    def _lacks_only_its_name(self) -> bool:
+        """Whether a run of this plan was interrupted after its manifest was written and before it was renamed."""
+        manifest = self.partial / MANIFEST
+        free = self.overwrite or not self.path.exists()
+        return free and manifest.is_file() and read_manifest(self.partial)["plan"] == self.plan
+
+    def _finish(self) -> None:
+        """Give a whole artifact its name; done again from the start, it ends the same."""
+        shutil.rmtree(self.partial / STATE, ignore_errors=True)
+        (self.partial / LOCK).unlink(missing_ok=True)
+        (self.partial / PLAN).unlink(missing_ok=True)
         old = self.path.with_name(self.path.name + ".old")
         if self.path.exists():
             shutil.rmtree(old, ignore_errors=True)

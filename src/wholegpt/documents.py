@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import sys
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
@@ -45,6 +46,14 @@ def read(path: Path, part: str = "") -> Iterator[Document]:
             yield document
         if not found:
             raise WholeGPTError(f"{file} holds no text: it is empty")
+
+
+def standard_input() -> Document:
+    """The text of standard input; an error where it is not UTF-8."""
+    try:
+        return Document(sys.stdin.buffer.read().decode(), "standard input")
+    except UnicodeDecodeError as error:
+        raise WholeGPTError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from None
 
 
 def files(path: Path, part: str = "") -> list[Path]:

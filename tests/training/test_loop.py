@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from wholegpt import load
+from wholegpt import artifact, load
 from wholegpt.artifact import read_manifest
 from wholegpt.corpus.build import BuildOptions
 from wholegpt.corpus.build import build as build_corpus
@@ -287,3 +287,25 @@ def test_a_folder_without_shards_is_refused(run, tmp_path):
     with pytest.raises(WholeGPTError, match="gone does not exist"):
         train(TrainOptions(tmp_path / "gone", tmp_path / "run", **SMALL))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("moment", ["sha256", "sync"])
+def test_interrupted_after_the_last_step_nothing_is_trained_again(shards, uninterrupted, tmp_path, monkeypatch, moment):
+    """While outputs are hashed, and while they are synced."""
+    output = tmp_path / "run"
+    real = getattr(artifact, moment)
+
+    def interrupted(path: Path) -> object:
+        if path == output.with_name("run.partial") / "model.safetensors":
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(artifact, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainOptions(shards, output, **SMALL))
+    assert not output.exists()
+    monkeypatch.setattr(artifact, moment, real)
+    monkeypatch.setattr("wholegpt.training.loop._step", None)  # one step would fail
+    train(TrainOptions(shards, output, **SMALL))
+    assert result(output) == result(uninterrupted)
+    assert not (output / "state").exists()

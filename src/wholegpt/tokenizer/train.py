@@ -109,10 +109,7 @@ def _count_tokens(pieces: Pieces, tokenizer: Tokenizer) -> int:
 
 def encode(options: EncodeOptions) -> None:
     tokenizer = Tokenizer.load(options.tokenizer)
-    try:
-        ids = tokenizer.encode_ordinary(sys.stdin.buffer.read().decode())
-    except UnicodeDecodeError as error:
-        raise WholeGPTError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    ids = tokenizer.encode_ordinary(documents.standard_input().text)
     if options.tokens:
         for index in ids:
             print(index, json.dumps(tokenizer.decode([index]), ensure_ascii=False))

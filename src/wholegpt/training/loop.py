@@ -12,7 +12,6 @@ On a CPU with one number of threads, an interrupted run gives the same weights b
 
 import json
 import math
-import shutil
 import signal
 import threading
 import time
@@ -169,7 +168,6 @@ def train(options: TrainOptions) -> Artifact:
         say(f"{parameter_count(model):,} parameters, {options.steps:,} steps, {setup}")
         seconds, held_out = _loop(folder, model, tokenizer, data, setup, options)
         checkpoint.save(folder, model, tokenizer)
-        shutil.rmtree(folder / "state", ignore_errors=True)
         run.counts = {
             "parameters": parameter_count(model),
             "steps": options.steps,
@@ -212,7 +210,7 @@ def _loop(
         (options.beta1, options.beta2),
     )
     peaks = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
-    progress = state.load(folder / "state", model, steppers) or {"step": 0, "seconds": 0.0, "held_out": math.nan}
+    progress = state.load(folder / artifact.STATE, model, steppers) or {"step": 0, "seconds": 0.0, "held_out": math.nan}
     first, seconds, held_out = int(progress["step"]), float(progress["seconds"]), float(progress["held_out"])
     if first:
         say(f"resuming after step {first:,}")
@@ -248,8 +246,8 @@ def _loop(
                 shown.note(f"step {done:,}: {held_out:.3f} bits per byte on held-out text")
             if done % options.sample_every == 0:
                 _sample(folder / "samples.jsonl", model, tokenizer, done, shown)
-            if stop.is_set() or done % options.save_every == 0:
-                state.save(folder / "state", done, model, steppers, {"seconds": seconds, "held_out": held_out})
+            if stop.is_set() or done % options.save_every == 0 or done == options.steps:
+                state.save(folder / artifact.STATE, done, model, steppers, {"seconds": seconds, "held_out": held_out})
             if stop.is_set() and done < options.steps:
                 raise Interrupted(
                     f"stopped after step {done:,} of {options.steps:,}, state saved; the same command goes on"

@@ -1,13 +1,13 @@
 """How this machine trains fastest: a few steps are timed with each number of threads and precision it could use."""
 
 import copy
-import os
 import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from wholegpt import compiled
 from wholegpt.model.gpt import GPT
 from wholegpt.training.loss import batch_loss
 
@@ -32,7 +32,7 @@ def choose(model: GPT, ids_BT: Tensor, threads: int, precision: str) -> tuple[Se
     On a busy machine two threads can be slower than one: they wait for each other.
     """
     device = ids_BT.device
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = compiled.threads()
     numbers = [threads] if threads else sorted({1, max(1, cores // 2), cores})
     if precision != "auto":
         precisions = [precision]

@@ -1,7 +1,6 @@
 """`wholegpt evaluate` and `wholegpt score`: tasks with files that can be checked, and any text of one's own."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,6 @@ from rich.table import Table
 
 from wholegpt import documents
 from wholegpt.artifact import Artifact, write_json
-from wholegpt.documents import Document
 from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.inference.scoring import text_logprob
 from wholegpt.model import checkpoint
@@ -92,7 +90,7 @@ def score(options: ScoreOptions) -> None:
     model, tokenizer = checkpoint.load(options.model, options.device)
     total = NOTHING
     with bar("scoring", None, "documents") as progress:
-        for document in [_standard_input()] if options.text == "-" else documents.read(Path(options.text)):
+        for document in [documents.standard_input()] if options.text == "-" else documents.read(Path(options.text)):
             ids = tokenizer.encode_ordinary(document.text)
             size = (len(ids), len(document.text.split()), len(document.text.encode()))
             total += Likelihood(-text_logprob(model, tokenizer, ids), *size)
@@ -104,13 +102,6 @@ def score(options: ScoreOptions) -> None:
         print(json.dumps(figures))
     else:
         _print(options.text, figures)
-
-
-def _standard_input() -> Document:
-    try:
-        return Document(sys.stdin.buffer.read().decode(), "standard input")
-    except UnicodeDecodeError as error:
-        raise WholeGPTError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from None
 
 
 def _print(title: str, figures: dict[str, Any]) -> None:
