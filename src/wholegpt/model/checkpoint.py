@@ -88,7 +88,7 @@ def read_config(path: Path) -> GPTConfig:
     content = artifact.read_json(path)
     try:
         positions = content.get("n_positions", content.get("n_ctx"))
-        sizes = {name: int(content[name]) for name in ("vocab_size", "n_embd", "n_layer", "n_head")}
+        sizes: dict[str, Any] = {name: int(content[name]) for name in ("vocab_size", "n_embd", "n_layer", "n_head")}
         if content.get("activation_function", "gelu_new") != "gelu_new":
             raise WholeGPTError(f"{path}: activation {content['activation_function']} is not GPT-2's (gelu_new)")
         return GPTConfig(n_ctx=int(positions), dropout=float(content.get("resid_pdrop", 0.0)), **sizes)
