@@ -68,6 +68,7 @@ def read(found: list[Path]) -> Content:
 def save(folder: Path, content: Content) -> None:
     """Write Hugging Face's files: vocab.json, merges.txt, tokenizer.json, tokenizer_config.json."""
     ids, lines = _vocabulary_and_merges(content)
+    folder.mkdir(parents=True, exist_ok=True)
     artifact.write_json(folder / "vocab.json", ids)
     artifact.write_bytes(folder / "merges.txt", lines)
     artifact.write_json(folder / _SINGLE, _single(content, ids))
@@ -85,6 +86,7 @@ def save_as_released(folder: Path, content: Content) -> None:
     if content[3] != PATTERN:
         raise WholeGPTError("encoder.json and vocab.bpe have no place for a pattern other than GPT-2's")
     ids, lines = _vocabulary_and_merges(content)
+    folder.mkdir(parents=True, exist_ok=True)
     artifact.write_json(folder / "encoder.json", ids)
     artifact.write_bytes(folder / "vocab.bpe", lines)
 

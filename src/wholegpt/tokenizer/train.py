@@ -87,6 +87,7 @@ def train(options: TokenizerTrainOptions) -> Artifact:
         tokenizer.save(folder)
         artifact.counts = {
             "vocab_size": tokenizer.vocab_size,
+            "merges": len(merges),
             "bytes": int((pieces.lengths * pieces.counts).sum()),
             "tokens": _count_tokens(pieces, tokenizer),
             "distinct_pieces": len(pieces),
