@@ -1,6 +1,6 @@
-"""The tokenizer beside other people's: encoding, worst cases, learning, shards end to end, and the start.
+"""The tokenizer beside other people's: exactness, encoding, worst cases, learning, shards end to end, the start.
 
-    python bench/tokenizer.py --text corpus-000.jsonl.zst corpus-001.jsonl.zst [--sections encode learn] [--rounds 3]
+    python bench/tokenizer.py [--text corpus-000.jsonl.zst ...] [--sections encode learn] [--rounds 3]
 
 Each figure is the median over rounds in which the peers take turns. Each run is a process of its own, so that "cold"
 is its first pass over the text and memory is its own; loading the text, the vocabulary and the machine code stays
@@ -10,7 +10,6 @@ fastokens, datasets. Times depend on the machine and on what else it does: trust
 """
 
 import argparse
-import base64
 import functools
 import hashlib
 import importlib.util
@@ -28,16 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-import zstandard
+from peers import tokenizing
 
-from wholegpt import documents, sources
+from wholegpt import documents
+from wholegpt.corpus import builtin
 from wholegpt.tokenizer import Tokenizer, bpe
 from wholegpt.tokenizer.encoder import batches
 from wholegpt.tokenizer.learning import count_pieces, learn
 from wholegpt.training import shards
 
-SECTIONS = ("encode", "worst", "learn", "shards", "start")
+SECTIONS = ("exact", "encode", "worst", "learn", "shards", "start")
 ENCODERS = ("tiktoken", "wholegpt", "wholegpt from bytes", "tokenizers", "gigatoken", "fastokens")
 MILLION = 1_000_000
 WORST_CASES: dict[str, Callable[[], str]] = {
@@ -63,63 +62,21 @@ def read_texts(paths: list[Path], megabytes: float) -> Iterator[str]:
             yield document.text
 
 
-def write_vocabulary(folder: Path) -> None:
-    """GPT-2's vocabulary in the formats that the peers read."""
+def run_exact(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare the ids of every text with the peers', and decode them again; under a peer's name: texts that differ."""
     gpt2 = Tokenizer.load("gpt2")
-    ranks = [token for index, token in enumerate(gpt2.vocabulary) if index != gpt2.eot]
-    lines = [base64.b64encode(token) + b" %d" % rank for rank, token in enumerate(ranks)]
-    (folder / "gpt2.tiktoken").write_bytes(b"\n".join(lines) + b"\n")
-    if importlib.util.find_spec("tokenizers"):
-        hugging_face().save(str(folder / "tokenizer.json"))
-
-
-def hugging_face() -> Any:
-    import tokenizers
-
-    vocabulary = sources.fetch("gpt2-vocab")
-    model = tokenizers.models.BPE.from_file(str(vocabulary / "encoder.json"), str(vocabulary / "vocab.bpe"))
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return tokenizer
-
-
-def tiktoken_gpt2() -> Any:
-    import tiktoken
-
-    gpt2 = Tokenizer.load("gpt2")
-    ranks = {token: index for index, token in enumerate(gpt2.vocabulary) if index != gpt2.eot}
-    return tiktoken.Encoding("gpt2", pat_str=bpe.PATTERN, mergeable_ranks=ranks, special_tokens=gpt2.special)
-
-
-def encoder(peer: str, threads: int, folder: Path) -> tuple[Callable[[list[str]], Any], Callable[[Any], Any]]:
-    """How a peer encodes a list of texts, and how its result becomes one array of ids."""
-    if peer == "wholegpt":
-        gpt2 = Tokenizer.load("gpt2")
-        gpt2.encode("Hello")
-        return lambda texts: gpt2.encode_batch(texts, threads), np.concatenate
-    if peer == "tiktoken":
-        theirs = tiktoken_gpt2()
-        if threads == 1:
-            return lambda texts: [theirs.encode_ordinary(text) for text in texts], joined
-        return lambda texts: theirs.encode_ordinary_batch(texts, num_threads=threads), joined
-    if peer == "tokenizers":
-        fast = hugging_face()
-        return fast.encode_batch_fast, lambda found: joined([encoding.ids for encoding in found])
-    if peer == "gigatoken":
-        import gigatoken
-
-        giga = gigatoken.Tokenizer.from_tiktoken(folder / "gpt2.tiktoken", pretokenizer="gpt2")
-        return lambda texts: giga.encode_batch(texts, parallel=threads > 1), lambda found: joined(found.to_list())
-    if peer == "fastokens":
-        import fastokens
-
-        other = fastokens.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return other.encode_batch_flat, lambda found: np.frombuffer(found[0], np.uint32)
-    raise ValueError(peer)
-
-
-def joined(lists: list[list[int]]) -> Any:
-    return np.fromiter((index for ids in lists for index in ids), np.uint32)
+    theirs = {peer: tokenizing.encoder(peer, 1, options.folder)[0] for peer in options.peer.split()}
+    counts = dict.fromkeys(("texts", "bytes", "tokens", "decoded otherwise", *theirs), 0)
+    for batch in batches(read_texts(options.text, options.megabytes)):
+        ours = [ids.tolist() for ids in gpt2.encode_batch(batch)]
+        counts["texts"] += len(batch)
+        counts["bytes"] += sum(len(text.encode()) for text in batch)
+        counts["tokens"] += sum(map(len, ours))
+        counts["decoded otherwise"] += sum(map(str.__ne__, map(gpt2.decode, ours), batch))
+        for peer, encode in theirs.items():
+            found = [getattr(encoding, "ids", encoding) for encoding in encode(batch)]
+            counts[peer] += sum(map(list.__ne__, ours, found))
+    return counts
 
 
 def digest(ids: Any) -> str:
@@ -128,6 +85,9 @@ def digest(ids: Any) -> str:
 
 def memory_mb() -> float:
     """The most memory that this process has held [MB]."""
+    status = Path("/proc/self/status")
+    if status.exists():  # here the system's other figure begins with that of the process that started this one
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -141,7 +101,7 @@ def run_encode(options: argparse.Namespace) -> dict[str, Any]:
         encode: Callable[[Any], Any] = lambda parts: [gpt2.encode_documents(part) for part in parts]  # noqa: E731
         flat: Callable[[Any], Any] = lambda found: (ids := np.concatenate(found))[ids != gpt2.eot]  # noqa: E731
     else:
-        encode, flat = encoder(options.peer, options.threads, options.folder)
+        encode, flat = tokenizing.encoder(options.peer, options.threads, options.folder)
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
@@ -152,7 +112,7 @@ def run_encode(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_worst(options: argparse.Namespace) -> dict[str, Any]:
-    encode, flat = encoder(options.peer, 1, options.folder)
+    encode, flat = tokenizing.encoder(options.peer, 1, options.folder)
     encode(["warm"])
     text = WORST_CASES[options.case]()
     start = time.perf_counter()
@@ -202,71 +162,29 @@ def run_shards(options: argparse.Namespace) -> dict[str, Any]:
     path = options.folder / "train_000000.bin"
     if options.peer == "wholegpt":
         gpt2.encode_documents([b"warm"]), gpt2.count_words([b"warm"])
-    theirs = tiktoken_gpt2() if options.peer == "tiktoken batch" else None
+    theirs = tokenizing.tiktoken_gpt2() if options.peer == "tiktoken batch" else None
     start = time.perf_counter()
     if options.peer == "wholegpt":
         texts = (document.text for file in options.text for document in documents.read(file))
         shards.write_part(options.folder, "train", texts, gpt2, options.threads)
     elif options.peer == "tiktoken batch":
         ids = []
-        for batch in batches(read_fast(options.text), 2**22):
+        for batch in batches(tokenizing.read_fast(options.text), 2**22):
             for found in theirs.encode_ordinary_batch(batch, num_threads=options.threads):
                 ids.append(np.array([gpt2.eot, *found], np.uint16))
         shards.write_shard(path, np.concatenate(ids))
     elif options.peer == "read + orjson":
-        size = sum(map(len, read_fast(options.text)))
+        size = sum(map(len, tokenizing.read_fast(options.text)))
         return {"seconds": time.perf_counter() - start, "memory MB": memory_mb(), "check": "", "characters": size}
     else:
-        write_as_nanogpt(options, path)
+        tokenizing.write_as_nanogpt(options.text, path, options.folder / "cache", options.threads)
     seconds = time.perf_counter() - start
     tokens = np.memmap(path, np.uint16, "r", offset=shards.HEADER_BYTES)
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {"seconds": seconds, "memory MB": memory_mb(), "largest child MB": children, "check": digest(tokens)}
 
 
-def read_fast(paths: list[Path]) -> Iterator[str]:
-    """The floor: decompress in large pieces, orjson, nothing else."""
-    for path in paths:
-        with path.open("rb") as raw:
-            stream = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw, read_across_frames=True)
-            rest = b""
-            while piece := stream.read(2**22):
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    yield orjson.loads(line)["text"]
-
-
-def write_as_nanogpt(options: argparse.Namespace, path: Path) -> None:
-    """nanoGPT's way, as its data/openwebtext/prepare.py does it: datasets.map with tiktoken, then a memory map in
-    1,024 parts. Its `<|endoftext|>` follows each document; moved by one place the tokens are ours."""
-    import datasets
-
-    encoding = tiktoken_gpt2()
-    files = [str(file) for file in options.text]
-    loaded = datasets.load_dataset("json", data_files=files, split="train", cache_dir=str(options.folder / "cache"))
-
-    def process(example: dict[str, Any]) -> dict[str, Any]:
-        ids = encoding.encode_ordinary(example["text"])
-        ids.append(encoding.eot_token)
-        return {"ids": ids, "len": len(ids)}
-
-    encoded = loaded.map(process, remove_columns=loaded.column_names, num_proc=options.threads)
-    total = int(np.sum(encoded["len"], dtype=np.uint64))
-    with path.open("wb") as stream:
-        stream.write(bytes(shards.HEADER_BYTES))
-    tokens = np.memmap(path, np.uint16, "r+", offset=shards.HEADER_BYTES, shape=(total,))
-    place = 1
-    parts = min(1024, len(encoded))
-    for index in range(parts):
-        part = encoded.shard(num_shards=parts, index=index, contiguous=True).with_format("numpy")
-        ids = np.concatenate(part["ids"])
-        tokens[place : place + len(ids)] = ids[: total - place]
-        place += len(ids)
-    tokens[0] = encoding.eot_token
-    tokens.flush()
-
-
-JOBS = {"encode": run_encode, "worst": run_worst, "learn": run_learn, "shards": run_shards}
+JOBS = {"exact": run_exact, "encode": run_encode, "worst": run_worst, "learn": run_learn, "shards": run_shards}
 
 
 def measure(options: argparse.Namespace, job: str, **settings: Any) -> dict[str, Any] | None:
@@ -337,7 +255,8 @@ def time_start(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", type=lambda name: Path(name).resolve(), nargs="+", required=True)
+    path = lambda name: Path(name).resolve()  # noqa: E731
+    parser.add_argument("--text", type=path, nargs="+", help="jsonl.zst files; without: the demo's text, 4.4 MB")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=float, default=30.0, help="text to encode; learning takes 100")
@@ -352,12 +271,28 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         options.folder = Path(folder)
-        write_vocabulary(options.folder)
+        tokenizing.write_vocabulary(options.folder)
+        options.text = options.text or [write_demo_text(options.folder)]
         show(options)
+
+
+def write_demo_text(folder: Path) -> Path:
+    path = folder / "demo.jsonl.zst"
+    with documents.writer(path) as writer:
+        for name in builtin.TEXTS:
+            for document in builtin.read(name):
+                writer.write(document)
+    return path
 
 
 def show(options: argparse.Namespace) -> None:
     encoders = [peer for peer in installed(ENCODERS) if peer not in options.without]
+    if "exact" in options.sections:
+        named = " ".join(installed(("tiktoken", "tokenizers")))
+        everything = argparse.Namespace(**{**vars(options), "megabytes": float("inf")})
+        counts = measure(everything, "exact", peer=named) or {}
+        print("\nexactness, under a peer's name the texts with other ids")
+        print("  " + "  ".join(f"{name} {number:,}" for name, number in counts.items()))
     if "encode" in options.sections:
         compare(options, "encode, 1 thread", "encode", encoders, "", 1, threads=1)
         several = [peer for peer in encoders if peer != "wholegpt from bytes"]

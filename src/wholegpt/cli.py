@@ -21,6 +21,12 @@ VERBS = {
     "tokenizer train": ("wholegpt.tokenizer.train", "TokenizerTrainOptions", "train", "§2.2  learn a byte-level BPE"),
     "tokenizer encode": ("wholegpt.tokenizer.train", "EncodeOptions", "encode", "§2.2  text to ids"),
     "tokenizer decode": ("wholegpt.tokenizer.train", "DecodeOptions", "decode", "§2.2  ids to text"),
+    "tokenizer compare": (
+        "wholegpt.tokenizer.compare",
+        "CompareOptions",
+        "compare",
+        "§2.2  how vocabularies fit a text",
+    ),
     "shards": ("wholegpt.training.shards", "ShardsOptions", "build", "§2    documents to token files"),
     "train": ("wholegpt.training.loop", "TrainOptions", "train", "§2.3  token files to a model"),
     "evaluate": ("wholegpt.zeroshot.evaluate", "EvaluateOptions", "evaluate", "§3    tasks, with files to check"),

@@ -138,7 +138,7 @@ def share(text: str, seed: int) -> float:
     """A number in [0, 1) that depends on the text and the seed alone: below the held-out fraction it is held out, so
     copies of a text are never on both sides, whatever the order or the files."""
     digest = hashlib.blake2b(text.encode(), digest_size=8, key=(seed % 2**64).to_bytes(8, "little")).digest()
-    return int.from_bytes(digest, "little") / 2**64
+    return (int.from_bytes(digest, "little") >> 11) / 2**53  # 53 bits: a float holds no more, and would round up to 1
 
 
 def _read_jsonl(file: Path) -> Iterator[Document]:

@@ -52,17 +52,21 @@ def test_every_fixture_of_decoding(gpt2: Tokenizer) -> None:
         assert gpt2.decode(case["ids"]) == case["text_errors_replace"]
 
 
+SPACES = "\t\n\v\f\r \x1c\x1f\x85\xa0\u1680\u2000\u2002\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
+CONTRACTIONS = [f"'{first}{second}" for first in "sStTdDmMlLvVrR" for second in ["", "l", "L", "e", "E"]]
+RANGES = [(0, 0x80), (0, 0x250), (0x300, 0x370), (0x300, 0x1000), (0x2000, 0x3000), (0, 0xD800), (0xE000, 0x110000)]
+GLUE = ["", "", " ", "  ", "'", "\u200d", "the", "12"]
+
+
 def random_texts(number: int) -> list[str]:
-    """Strings from every plane, with runs, marks, spaces and contractions."""
+    """Strings from every plane, with runs, combining marks, all kinds of white space, contractions in every case."""
     numbers = random.Random(11)
-    ranges = [(0, 0x80), (0, 0x250), (0x300, 0x1000), (0x2000, 0x3000), (0, 0xD800), (0xE000, 0x110000)]
     texts = []
     for _ in range(number):
         parts = []
         for _ in range(numbers.randint(1, 12)):
-            low, high = numbers.choice(ranges)
-            parts.append(chr(numbers.randrange(low, high)) * numbers.choice([1, 1, 1, 2, 5]))
-            parts.append(numbers.choice(["", "", " ", "'s", "'LL", "\n", "  ", "\u00a0", "\u0301", "\u200d", "the"]))
+            parts.append(chr(numbers.randrange(*numbers.choice(RANGES))) * numbers.choice([1, 1, 1, 2, 5]))
+            parts.append(numbers.choice(numbers.choice([GLUE, GLUE, SPACES, CONTRACTIONS])))
         texts.append("".join(part for part in parts if not any("\ud800" <= char <= "\udfff" for char in part)))
     return texts
 
@@ -76,7 +80,7 @@ def as_tiktoken(tokenizer: Tokenizer) -> Any:
 
 def test_random_texts_as_tiktoken(gpt2: Tokenizer) -> None:
     theirs = as_tiktoken(gpt2)
-    texts = random_texts(20_000)
+    texts = random_texts(100_000)
     ours = gpt2.encode_batch(texts)
     assert [text for text, ids in zip(texts, ours, strict=True) if theirs.encode_ordinary(text) != ids.tolist()] == []
 
@@ -89,13 +93,30 @@ def test_every_code_point_as_tiktoken(gpt2: Tokenizer, around: str) -> None:
     assert gpt2.encode_ordinary(text) == theirs.encode_ordinary(text)
 
 
-def test_random_texts_as_hugging_face(gpt2: Tokenizer) -> None:
+def as_hugging_face() -> Any:
     tokenizers = pytest.importorskip("tokenizers")
     folder = sources.fetch("gpt2-vocab")
     model = tokenizers.models.BPE.from_file(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
     theirs = tokenizers.Tokenizer(model)
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    texts = random_texts(10_000)
+    return theirs
+
+
+def test_random_texts_as_hugging_face(gpt2: Tokenizer) -> None:
+    theirs = as_hugging_face()
+    texts = random_texts(100_000)
     ours = gpt2.encode_batch(texts)
     found = theirs.encode_batch(texts)
     assert [text for text, ids, other in zip(texts, ours, found, strict=True) if ids.tolist() != other.ids] == []
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", " ", "\n", "!", "ab", "é", "東", "1", "'ll", "\u0301", "\xa0x", "\N{GRINNING FACE}"]
+)
+def test_runs_of_up_to_a_million_bytes(gpt2: Tokenizer, unit: str) -> None:
+    theirs = as_hugging_face()
+    for size in (10, 1_000, 30_000, 1_000_000):
+        text = unit * (size // len(unit.encode())) + "x"
+        ids = gpt2.encode_ordinary(text)
+        assert ids == theirs.encode(text).ids
+        assert gpt2.decode(ids) == text

@@ -88,7 +88,7 @@ def test_several_special_tokens():
 
 
 def test_a_lone_surrogate_is_refused_at_its_place(tokenizer):
-    for encode in (tokenizer.encode, tokenizer.encode_ordinary):
+    for encode in (tokenizer.encode, tokenizer.encode_ordinary, lambda text: tokenizer.encode_batch(["", text])):
         with pytest.raises(ValueError, match=r"U\+D800.*character 4"):
             encode("two \ud800 words")
 
@@ -101,6 +101,28 @@ def test_half_a_character(tokenizer):
     assert tokenizer.decode(ids, errors="strict") == "é"
     with pytest.raises(UnicodeDecodeError):
         tokenizer.decode(half, errors="strict")
+
+
+@given(text=st.text(), sizes=st.lists(st.integers(1, 4)))
+def test_ids_that_arrive_one_after_another(tokenizer, text, sizes):
+    """Every part is whole characters, the parts are the text, and nothing waits longer than for its character."""
+    ids, decoder, parts = tokenizer.encode_ordinary(text), tokenizer.incremental_decoder(), []
+    start = 0
+    for size in [*sizes, len(ids)]:
+        parts.append(decoder.decode(ids[start : start + size]))
+        start += size
+        waiting = len(tokenizer.decode_bytes(ids[:start])) - len("".join(parts).encode())
+        assert 0 <= waiting <= 3
+    assert "".join(parts) == text
+    assert decoder.decode([], final=True) == ""
+
+
+@given(ids=st.lists(st.integers(0, 298)))
+def test_any_ids_that_arrive_one_after_another(tokenizer, ids):
+    decoder = tokenizer.incremental_decoder()
+    assert "".join([*(decoder.decode([index]) for index in ids), decoder.decode([], final=True)]) == tokenizer.decode(
+        ids
+    )
 
 
 @pytest.mark.parametrize("index", [-1, 300, 2**40])

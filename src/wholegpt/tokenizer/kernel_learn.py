@@ -251,8 +251,8 @@ def room_for(state: int, slot: int, left: int, right: int) -> int:
         place = load32(places + 8 * place + 4)
     if load64(state + 8 * PLACES_USED) + needed > load64(state + 8 * PLACES_ROOM):
         return PLACES_FULL
-    sizes = load64(state + 8 * TOKEN_PLACES) + 8
-    size = load64(sizes + 16 * left) + load64(sizes + 16 * right)
+    tokens = load64(state + 8 * TOKEN_PLACES)
+    size = load64(tokens + 16 * left + 8) + load64(tokens + 16 * right + 8)
     if load64(state + 8 * TOKEN_BYTES_USED) + size > load64(state + 8 * TOKEN_BYTES_ROOM):
         return TOKENS_FULL
     # Merges that give the same bytes share an id: there may be more merges than entries.
@@ -281,9 +281,7 @@ def merge_pairs(state: int, entries: int) -> int:
         number = load64(state + 8 * MERGES_USED) + 1
         store64(load64(state + 8 * MERGES) + 8 * number - 8, key)
         store64(state + 8 * MERGES_USED, number)
-
-        places = load64(state + 8 * PLACES)
-        place = load64(slot + 16)
+        places, place = load64(state + 8 * PLACES), load64(slot + 16)
         store64(slot + 16, 0)
         store64(slot + 24, NO_PIECE)
         created = 0

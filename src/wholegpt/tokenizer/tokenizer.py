@@ -1,5 +1,6 @@
 """The tokenizer that users hold: text to ids and back, special tokens, loading and saving."""
 
+import codecs
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -118,6 +119,15 @@ class Tokenizer:
         """The text of some ids; bytes that are not UTF-8, such as half a character, become U+FFFD by default."""
         return self.decode_bytes(ids).decode("utf-8", errors)
 
+    def incremental_decoder(self, errors: str = "replace") -> "IncrementalDecoder":
+        """A decoder for ids that arrive one after another: it never gives a part of a character.
+
+        >>> decoder = Tokenizer.load("gpt2").incremental_decoder()
+        >>> [decoder.decode([index]) for index in [27, 47249, 222, 29]]
+        ['<', '', '😀', '>']
+        """
+        return IncrementalDecoder(self, errors)
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of some ids; ValueError for an id outside the vocabulary."""
         return b"".join(self.token_bytes(index) for index in ids)
@@ -130,16 +140,20 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path_or_name: str | Path) -> "Tokenizer":
-        """Load `gpt2` (the released vocabulary) or a directory or file in one of three formats: vocab.json +
-        merges.txt, encoder.json + vocab.bpe, tokenizer.json."""
+        """Load `gpt2` (the released vocabulary) or a directory or file in one of three formats: tokenizer.json,
+        vocab.json + merges.txt, encoder.json + vocab.bpe."""
         found = files.find(path_or_name)
         tokenizer = cls.__new__(cls)
         tokenizer._start(tables.cached(found, lambda: Tables.build(*files.read(found))))
         return tokenizer
 
     def save(self, folder: Path) -> None:
-        """Write vocab.json and merges.txt, which Hugging Face's GPT-2 tokenizer and others read."""
-        files.save(folder, self.vocabulary, self.merges, self.special, self.pattern)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json: `transformers`, `tokenizers`."""
+        files.save(folder, (self.vocabulary, self.merges, self.special, self.pattern))
+
+    def save_as_released(self, folder: Path) -> None:
+        """Write encoder.json and vocab.bpe, as OpenAI released them: `tiktoken`, the released code."""
+        files.save_as_released(folder, (self.vocabulary, self.merges, self.special, self.pattern))
 
     @cached_property
     def _encoder(self) -> Encoder | PlainEncoder:
@@ -148,3 +162,15 @@ class Tokenizer:
         if self.pattern == PATTERN and compiled.load("wholegpt.tokenizer.kernel"):
             return Encoder(content.byte_ids, content.merges)
         return PlainEncoder(content.byte_ids, content.merges, self.pattern)
+
+
+class IncrementalDecoder:
+    """Ids to text as they arrive, in the manner of `codecs.IncrementalDecoder`; all parts joined are the whole text."""
+
+    def __init__(self, tokenizer: Tokenizer, errors: str) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+
+    def decode(self, ids: Iterable[int], final: bool = False) -> str:
+        """The text that is certain now; what may still become a character waits for the next call or `final`."""
+        return self._decoder.decode(self._tokenizer.decode_bytes(ids), final)

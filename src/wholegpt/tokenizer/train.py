@@ -60,6 +60,8 @@ class EncodeOptions:
     """A directory with a tokenizer, or gpt2."""
     tokens: bool = False
     """Print each token's text beside its id, one a line."""
+    allow_special: bool = False
+    """Special tokens in the text, such as `<|endoftext|>`, become their own ids; otherwise they are text."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class DecodeOptions:
 
 
 def train(options: TokenizerTrainOptions) -> Artifact:
-    """Write vocab.json and merges.txt; the manifest says how well the text was compressed."""
+    """Write a tokenizer in all of Hugging Face's files; the manifest says how well the text was compressed."""
     artifact = Artifact(options.output, "tokenizer train", options, [options.corpus], options.overwrite)
     if artifact.exists():
         say(f"{options.output} is there already")
@@ -85,6 +87,7 @@ def train(options: TokenizerTrainOptions) -> Artifact:
         tokenizer.save(folder)
         artifact.counts = {
             "vocab_size": tokenizer.vocab_size,
+            "merges": len(merges),
             "bytes": int((pieces.lengths * pieces.counts).sum()),
             "tokens": _count_tokens(pieces, tokenizer),
             "distinct_pieces": len(pieces),
@@ -109,7 +112,8 @@ def _count_tokens(pieces: Pieces, tokenizer: Tokenizer) -> int:
 
 def encode(options: EncodeOptions) -> None:
     tokenizer = Tokenizer.load(options.tokenizer)
-    ids = tokenizer.encode_ordinary(documents.standard_input().text)
+    text = documents.standard_input().text
+    ids = tokenizer.encode(text, allowed_special="all") if options.allow_special else tokenizer.encode_ordinary(text)
     if options.tokens:
         for index in ids:
             print(index, json.dumps(tokenizer.decode([index]), ensure_ascii=False))
