@@ -50,6 +50,29 @@ def _block_shapes(width: int) -> Iterator[tuple[str, Shape]]:
         yield f"{name}.bias", (outputs * width,)
 
 
+def is_linear(name: str) -> bool:
+    """Whether a parameter is the matrix of a layer, which many formats store transposed, as [outputs, inputs]."""
+    return name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+
+
+def size(value: Any) -> int:
+    """A size that a file states; TypeError or ValueError, for `sizes`, where it cannot be one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a size is of the type {type(value).__name__}, expected a whole number")
+    if not 1 <= value < 2**31:
+        raise ValueError("a size is not between 1 and 2147483647")
+    return value
+
+
+def check_epsilon(config: GPTConfig, program: str) -> None:
+    """WholeGPTError where a model needs another epsilon than the one that stands in `program`'s code."""
+    if config.layer_norm_epsilon != GPTConfig.layer_norm_epsilon:
+        raise WholeGPTError(
+            f"{program} computes layer norms with the epsilon {GPTConfig.layer_norm_epsilon}, "
+            f"the model with {config.layer_norm_epsilon}: it would compute something else"
+        )
+
+
 def check_shapes(path: Path, config: GPTConfig, found: Mapping[str, Shape]) -> None:
     """WholeGPTError that names the first parameter of `config` that `path` lacks or holds in another shape."""
     for name, shape in shapes(config):
@@ -57,6 +80,13 @@ def check_shapes(path: Path, config: GPTConfig, found: Mapping[str, Shape]) -> N
             raise WholeGPTError(f"{path} lacks the tensor {name}")
         if tuple(found[name]) != shape:
             raise WholeGPTError(f"{path}: {name} has the shape {list(found[name])}, expected {list(shape)}")
+
+
+def check_no_others(path: Path, config: GPTConfig, found: Mapping[str, Any]) -> None:
+    """WholeGPTError that names a tensor of `path` that GPT-2 has no use for; after `check_shapes`."""
+    others = found.keys() - {name for name, _ in shapes(config)}
+    if others:
+        raise WholeGPTError(f"{path} holds the tensor {min(others)!r}, which a GPT-2 of its sizes does not have")
 
 
 def sizes(path: Path, build: Callable[[], GPTConfig]) -> GPTConfig:
