@@ -122,10 +122,10 @@ class _Part:
 def _attempt(url: str, part: _Part, patience: Patience, headers: Mapping[str, str]) -> str:
     """Go on from what is there to the end; the SHA-256 of the whole."""
     note = part.read_note()
-    resumable = note and (part.expected or note["validator"])
+    resumable = note and (part.expected or note.get("validator"))
     offset = part.size() if resumable else 0
     hasher = hashlib.sha256()
-    if offset and offset == note["total"]:  # whole before: only its name was missing
+    if offset and offset == note.get("total"):  # whole before: only its name was missing
         _hash_beginning(hasher, part, offset)
         start = offset
     else:
@@ -158,8 +158,7 @@ def _stream(
         if not part.expected:
             asked["If-Range"] = note["validator"]
     with _answer(url, asked, patience) as response:
-        start = _beginning(response, offset, part, note)
-        total = _total(response, start, part)
+        start, total = _span(response, offset, part, note.get("total"))
         _check_space(part, total, start)
         if start:
             _hash_beginning(hasher, part, start)
@@ -199,23 +198,30 @@ def _answer(url: str, headers: Mapping[str, str], patience: Patience) -> Iterato
         raise Unreachable(f"{url}: {reason(error)}") from None
 
 
-def _beginning(response: Any, offset: int, part: _Part, note: Mapping[str, Any]) -> int:
-    """The byte at which the answer begins; Broken, and the part thrown away, if it does not fit what is there."""
+def _span(response: Any, offset: int, part: _Part, known_total: int | None) -> tuple[int, int | None]:
+    """Where the answer begins and how long the whole file is [bytes; None: unsaid].
+
+    Broken, and the part thrown away, if the answer does not go on where the part ends.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise Unreachable(f"{response.url}: the host sends the file as {encoding}, which was not asked for")
     if response.status_code == 200:
-        return 0
+        return 0, _length(response, part)
     stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    fits = response.status_code == 206 and stated and int(stated[1]) == offset
-    if not fits or (stated and "*" != stated[2] != str(note["total"]) and note["total"] is not None):
+    total = int(stated[2]) if stated and stated[2] != "*" else known_total
+    fits = response.status_code == 206 and offset and stated and int(stated[1]) == offset
+    if not fits or (known_total is not None and total != known_total):
         part.discard()
         raise Broken(f"the host cannot go on from byte {offset:,}")
-    return offset
+    return offset, total
 
 
-def _total(response: Any, start: int, part: _Part) -> int | None:
-    """Length of the whole file [bytes]; None where the host sends it in pieces without saying."""
+def _length(response: Any, part: _Part) -> int | None:
+    """What the host says of the length of a whole file; Unreachable where nothing at all would show a break."""
     length = response.headers.get("Content-Length", "")
     if length.isdecimal():
-        return start + int(length)
+        return int(length)
     if not part.expected and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise Unreachable(f"{response.url}: the host does not say how long the file is, so a break would go unnoticed")
     return None
