@@ -1,6 +1,10 @@
 """A host on this machine that breaks off, falls silent, redirects or lies on request."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site, path = self.server, self.path.lstrip("/")
+        if path.startswith("api/"):  # what huggingface_hub asks on its own account
+            return self.send_error(404)
         site.requests.append((self.command, path, self.headers["Range"]))
         site.asked.append(dict(self.headers))
         fault, *rest = site.faults.pop(0) if site.faults else ("fine",)
@@ -121,3 +127,44 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WHOLEGPT_MIRROR", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
+
+
+# A program whose table holds the sources given as JSON, for tests that kill it or need its environment.
+PROGRAM = """
+import json, sys
+from wholegpt import cli
+from wholegpt.sources.table import SOURCES, File, Host, Source
+SOURCES.clear()
+for name, hosts in json.loads(sys.argv[1]).items():
+    made = [Host(host, address, tuple(File(*file) for file in files)) for host, address, files in hosts]
+    SOURCES[name] = Source("a thing", "public domain", tuple(made))
+sys.exit(cli.run(sys.argv[2:]))
+"""
+
+
+class Command:
+    """`wholegpt data ...` in a process of its own, with a table of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.table: dict[str, list[tuple[str, str, list[tuple[str, str | None]]]]] = {}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", PROGRAM, json.dumps(self.table), "data", *arguments]
+        environment = os.environ | self.environment
+        return subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def command(home: Path, site: Site) -> Command:  # noqa: ARG001 (its environment)
+    """The command line, with the local host as the Hub."""
+    return Command({"HF_ENDPOINT": site.url.rstrip("/")})

@@ -226,7 +226,7 @@ def test_an_encoded_answer_is_refused(site, target, hasty):
 
 def test_a_disk_that_is_too_small(site, target, hasty, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1000))
-    with pytest.raises(WholeGPTError, match="takes 1 MB more and .* has 0 MB free"):
+    with pytest.raises(WholeGPTError, match=r"takes 1 MB more and .* has 0 MB free"):
         get(site, target, hasty)
     assert not names(target)
 
