@@ -8,6 +8,8 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from wholegpt.errors import WholeGPTError
 from wholegpt.sources.download import Patience, Unreachable, download
@@ -235,3 +237,29 @@ def test_an_empty_file(site, target, hasty):
     site.files["file.bin"] = b""
     assert get(site, target, hasty, None) == hashlib.sha256(b"").hexdigest()
     assert target.read_bytes() == b""
+
+
+@given(
+    faults=st.lists(
+        st.one_of(
+            st.tuples(st.just("break"), st.integers(0, len(CONTENT))),
+            st.tuples(st.just("status"), st.sampled_from([500, 503, 429])),
+        ),
+        max_size=5,
+    ),
+    expected=st.sampled_from([DIGEST, None]),
+    ranges=st.booleans(),
+    etag=st.sampled_from(['"1"', 'W/"1"', None]),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_breaks_the_file_is_whole_or_absent(site, target, faults, expected, ranges, etag):
+    site.faults, site.ranges, site.etag = list(faults), ranges, etag
+    target.unlink(missing_ok=True)
+    try:
+        digest = get(site, target, Patience(1, 1, attempts=3, pause_seconds=0), expected)
+    except Unreachable:
+        assert not target.exists()
+        assert len(site.requests) >= 3
+    else:
+        assert digest == DIGEST
+        assert whole(target)

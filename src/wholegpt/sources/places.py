@@ -3,7 +3,7 @@
     WHOLEGPT_HOME     our cache, default ~/.cache/wholegpt: a folder a source, to which downloads go
     WHOLEGPT_MIRROR   a folder laid out like the cache, which is only read
 
-Every file is hashed each time it is asked for, wherever it is found (about a second for 1.5 GB), and compared with the
+Every file is hashed each time it is asked for, wherever it is found (about a second a gigabyte), and compared with the
 table, or with `sha256.json` in the source's folder of our cache, which remembers the hashes that the table lacks.
 """
 
