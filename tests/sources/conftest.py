@@ -124,7 +124,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WHOLEGPT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for name in ("WHOLEGPT_MIRROR", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"):
+    for name in ("WHOLEGPT_MIRROR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 

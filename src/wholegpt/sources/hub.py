@@ -36,8 +36,9 @@ def installed() -> bool:
 
 
 def offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids the network."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    """Whether HF_HUB_OFFLINE, or its older name TRANSFORMERS_OFFLINE, forbids the network."""
+    said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return said.upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def page(repository: str) -> str:
