@@ -225,6 +225,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file that an index names in its own folder; WholeGPTError where name or link lead out of it."""
+    path = folder / name
+    try:
+        stays = path.resolve().is_relative_to(folder.resolve()) and not Path(name).is_absolute()
+    except (OSError, RuntimeError, ValueError):  # links in a circle, names that no system knows
+        stays = False
+    if not stays or ".." in Path(name).parts:
+        raise WholeGPTError(f"{path} leads out of {folder}; a checkpoint's files are read in its directory only")
+    return path
+
+
 def sync(path: Path) -> None:
     """Wait until the file or directory is on the disk (a directory only where the system can: not on Windows)."""
     if path.is_dir() and os.name == "nt":

@@ -124,8 +124,14 @@ def _documents(path: Path) -> dict[str, Any]:
 def _results(path: Path) -> dict[str, Any]:
     found = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
     contents = {file: artifact.read_json(file) for file in found}
-    results = [content["results"] for content in contents.values() if isinstance(content, dict) and "results" in content]
-    return {"kind": "results", "results": {task: of for result in results for task, of in result.items()}} if results else {}
+    results = [
+        content["results"] for content in contents.values() if isinstance(content, dict) and "results" in content
+    ]
+    return (
+        {"kind": "results", "results": {task: of for result in results for task, of in result.items()}}
+        if results
+        else {}
+    )
 
 
 def _origin(path: Path) -> dict[str, Any]:

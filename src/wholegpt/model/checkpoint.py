@@ -11,7 +11,7 @@ from wholegpt import sources
 from wholegpt.errors import WholeGPTError
 from wholegpt.model.convert import formats, huggingface
 from wholegpt.model.convert.contents import Contents, check_shapes
-from wholegpt.model.gpt import GPT, GPTConfig
+from wholegpt.model.gpt import ACTIVATIONS, GPT, GPTConfig
 from wholegpt.paper import SIZES
 from wholegpt.progress import say
 from wholegpt.tokenizer import Tokenizer, files
@@ -91,9 +91,12 @@ def read(model: str | Path, tokenizer: str | Path = "", activation: str = "", vo
         raise WholeGPTError(f"{path}: {owner}, the model {rows}: they do not belong together")
     if found and size != found.vocab_size:
         raise WholeGPTError(f"--vocab-size is {size}, but the tokenizer has {found.vocab_size} entries")
-    changes = {"vocab_size": size, **({"activation": activation} if activation else {})}
+    if activation not in ("", *ACTIVATIONS):
+        raise WholeGPTError(f"activation {activation} is unknown; expected {' or '.join(ACTIVATIONS)}")
+    activation = activation or contents.config.activation
+    config = dataclasses.replace(contents.config, vocab_size=size, activation=activation)
     tensors = contents.tensors | {"wte.weight": contents.tensors["wte.weight"][:size]}
-    return Contents(dataclasses.replace(contents.config, **changes), tensors, found, contents.details)
+    return Contents(config, tensors, found, contents.details)
 
 
 def _tokenizer(path: Path, contents: Contents, named: str | Path) -> Tokenizer | None:

@@ -19,8 +19,10 @@ from wholegpt.model.gpt import GPT
 from wholegpt.progress import say
 from wholegpt.tokenizer import Tokenizer, files
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Q8_0 = "q8_0"
+# Precisions in llama.cpp's names.
+GGUF = {"float32": "F32", "float16": "F16", Q8_0: "Q8_0"}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 OPENAI_VOCABULARY = "openai-vocab"
 
 
@@ -45,7 +47,6 @@ TARGETS = {
     "nanogpt": Target("ckpt.pt", ("float32",), lambda path, contents, _: nanogpt.write(path, contents), "gelu"),
     "llmc": Target("model.bin", ("float32", "bfloat16"), llmc.write, "gelu_tanh"),
 }
-GGUF = {"float32": "F32", "float16": "F16", Q8_0: "Q8_0"}
 
 # What is compared: so many sequences of so many tokens. Equal parameters may be summed up in another order; rounded
 # ones move the logits by a part of their standard deviation.

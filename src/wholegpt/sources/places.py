@@ -72,6 +72,19 @@ def places(name: str, hosts: tuple[Host, ...]) -> Iterator[Place]:
             yield Place(snapshot, host)
 
 
+def source_of(folder: Path) -> Source | None:
+    """The source whose files lie in a folder, in one of its places; None for other folders."""
+    return next(
+        (
+            source
+            for name, source in SOURCES.items()
+            for place in places(name, source.hosts)
+            if place.folder.resolve() == folder.resolve()
+        ),
+        None,
+    )
+
+
 def folders(name: str) -> list[Path]:
     """Where a source is looked for outside the Hub's cache; none of them need exist."""
     found = [home() / name]

@@ -18,7 +18,7 @@ from wholegpt.errors import WholeGPTError
 def recognises(path: Path) -> bool:
     """Whether a file begins like an archive or a pickle."""
     with path.open("rb") as stream:
-        return stream.read(4) == b"PK\\x03\\x04" or stream.seek(0) == 0 and stream.read(1) == b"\\x80"
+        return stream.read(4) == b"PK\\x03\\x04" or (stream.seek(0) == 0 and stream.read(1) == b"\\x80")
 
 
 def load(path: Path) -> Any:
@@ -29,7 +29,9 @@ def load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError:
-        raise WholeGPTError(f"{path} holds more than tensors and plain values, such as code: it is not loaded") from None
+        raise WholeGPTError(
+            f"{path} holds more than tensors and plain values, such as code: it is not loaded"
+        ) from None
     except Exception as error:  # what a broken pickle raises has no bounds
         raise WholeGPTError(f"{path} is not a whole file of torch.save ({type(error).__name__})") from None
 
