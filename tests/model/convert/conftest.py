@@ -71,6 +71,14 @@ def block(records: list[tuple[bytes, bytes]], restart_every: int = 16) -> bytes:
     return content + b"".join(place.to_bytes(4, "little") for place in [*restarts, len(restarts)])
 
 
+def successor(name: bytes) -> bytes:
+    """A short name behind `name`, under which the last block stands: up to the first byte that can grow, which does."""
+    for length, byte in enumerate(name):
+        if byte < 255:
+            return name[:length] + bytes([byte + 1])
+    return name
+
+
 def table(records: dict[bytes, bytes], records_a_block: int = 10**6, compression: int = 0) -> bytes:
     """The bytes of an index file."""
     content = b""
@@ -85,9 +93,8 @@ def table(records: dict[bytes, bytes], records_a_block: int = 10**6, compression
     ordered = sorted(records.items())
     groups = [ordered[start : start + records_a_block] for start in range(0, len(ordered), records_a_block)]
     places = [(group[-1][0], add(group)) for group in groups]
-    # The last block stands under the shortest name that is behind it.
     last, place = places.pop()
-    places.append((bytes([last[0] + 1]) if last else last, place))
+    places.append((successor(last), place))
     footer = add([]) + add(places)
     return content + footer.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
 

@@ -23,7 +23,7 @@ from wholegpt.errors import WholeGPTError
 
 MAGIC, FOOTER_BYTES = 0xDB4775248B80FB57, 48
 # What a stranger's index can cost at most; the largest released one has some 25 kB.
-INDEX_BYTES, NAME_BYTES, AXES = 1 << 20, 1 << 10, 32
+INDEX_BYTES, NAME_BYTES, AXES = 1 << 20, 1 << 8, 32
 CHUNK_BYTES = 1 << 20  # of a tensor, read and checked at a time
 DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64, 14: torch.bfloat16, 19: torch.float16}
 
