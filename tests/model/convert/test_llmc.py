@@ -95,7 +95,8 @@ def header(**changes):
     [
         (header(magic=20240327), "begins with 20240327, expected 20240326"),
         (header(version=1), r"of version 1, expected 3 \(float32\) or 5 \(bfloat16\)"),
-        (header(version=5), "header describes a model of 61888"),
+        # 1024 + 2 x (384 x 24 + 32 x 24 + 2 x (12 x 24 x 24 + 13 x 24) + 2 x 24) bytes
+        (header(version=5), "header describes a model of 49984"),
         (header(layers=2**31 - 1), "header describes a model of"),
         (header(layers=-1), "not between 1 and"),
         (header(width=2**31 - 1, heads=1), "header describes a model of"),
@@ -115,7 +116,7 @@ def test_headers_that_do_not_fit(model, tmp_path, start, sentence):
 @pytest.mark.parametrize("length", [0, 3, 1023, 1024, 1028, -4, -1])
 def test_files_cut_short(model, tmp_path, length):
     (tmp_path / "model.bin").write_bytes(by_hand(model)[:length])
-    with pytest.raises(WholeGPTError, match="expected a header of 1024|describes a model of"):
+    with pytest.raises(WholeGPTError, match=r"expected a header of 1024|describes a model of"):
         llmc.read(tmp_path / "model.bin")
 
 
@@ -151,7 +152,7 @@ def test_recognised_by_its_magic_number(model, tmp_path):
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """A file of a small model: header, then 2,436 bytes."""
+    """A file of a small model: a header of 1,024 bytes, then 1,368."""
     path = tmp_path_factory.mktemp("fuzz") / "model.bin"
     llmc.write(path, contents_of(GPT(GPTConfig(5, n_ctx=4, n_embd=2, n_layer=1, n_head=1))))
     return path, path.read_bytes()
@@ -161,7 +162,7 @@ def example(tmp_path_factory):
 @given(
     numbers=st.dictionaries(st.integers(0, 7), st.integers(-(2**31), 2**31 - 1) | st.integers(0, 9), max_size=3),
     flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), max_size=3),
-    length=st.none() | st.integers(0, 2500),
+    length=st.none() | st.integers(0, 2392),
 )
 def test_any_bytes(example, numbers, flips, length):
     path, content = example
