@@ -335,6 +335,7 @@ def test_archives_of_others(tmp_path):
         (b"\x80\x02cbuiltins\nbytearray\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R.", "asks for 'builtins bytearray'"),
         (b"\x80\x02ctorch\nTensor\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R.", "asks for 'torch Tensor'"),
         (b"\x80\x02}(K\x01" + b"\x85" * 3_000_000 + b"K\x02u.", "holds 3000000 tuples"),
+        (b"\x80\x02cbuilt\\ins\nset\n)R.", "which no tensor needs"),
         (b"\x80\x04N.", "protocol 4"),
         (b"\x80\x02}", "is not a whole archive"),
         (b"\x80\x02\x85.", "is not a whole checkpoint"),
