@@ -226,10 +226,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file that an index names in its own folder; WholeGPTError where name or link lead out of it."""
-    path = folder / name
+    """The file that an index names in its own folder; WholeGPTError where name or link lead out of it.
+
+    In the Hub's cache (`snapshots/VERSION/`) the files of a folder are links to `blobs/` beside `snapshots`.
+    """
+    path, resolved = folder / name, folder.resolve()
+    roots = [resolved, *([resolved.parents[1] / "blobs"] if resolved.parent.name == "snapshots" else [])]
     try:
-        stays = path.resolve().is_relative_to(folder.resolve()) and not Path(name).is_absolute()
+        stays = any(path.resolve().is_relative_to(root) for root in roots) and not Path(name).is_absolute()
     except (OSError, RuntimeError, ValueError):  # links in a circle, names that no system knows
         stays = False
     if not stays or ".." in Path(name).parts:

@@ -21,7 +21,7 @@ from wholegpt.tokenizer import Tokenizer, files
 class InfoOptions:
     """Show what a path holds: format, sizes, origin, hashes."""
 
-    path: tyro.conf.Positional[str]
+    path: tyro.conf.Positional[Path]
     """A model in any format, a tokenizer, shards, a corpus, results; or released weights: gpt2, ..., gpt2-xl."""
     json: bool = False
     """Print JSON."""

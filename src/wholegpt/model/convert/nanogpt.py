@@ -4,14 +4,9 @@ the values of the tensors.
 nanoGPT stores the matrices of layers as [outputs, inputs], the tied output a second time under its own key, with
 `bias=False` no biases at all, and computes exact GELU.
 
-The pickle is data here: only what rebuilds a tensor may be called, and what the archive claims is compared with the
-file's size before anything is read. Left out: pickles without an archive (PyTorch before 1.6, nanoGPT needs 2.0), and
-the moments of the optimizer.
+Left out: the moments of the optimizer.
 """
 
-import pickletools
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +16,7 @@ from torch import Tensor
 
 from wholegpt import artifact
 from wholegpt.errors import WholeGPTError
+from wholegpt.model.convert import torch_files
 from wholegpt.model.convert.contents import (
     Contents,
     check_epsilon,
@@ -39,25 +35,13 @@ PREFIX = "transformer."
 _OUTPUT = "lm_head.weight"
 _ARGUMENTS = {"n_layer", "n_head", "n_embd", "block_size", "bias", "vocab_size", "dropout"}
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_CALLABLE = {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    *(("torch", f"{kind}Storage") for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Bool", "Byte")),
-}
-# Five a tensor; the largest GPT-2 has some 2,300 with its optimizer.
-_MOST_TUPLES = 50_000
 # As nanoGPT's train.py sets them.
 _BETAS, _DECAY, _NO_LOSS = (0.9, 0.95), 0.1, 1e9
 
 
 def recognises(path: Path) -> bool:
     """Whether the file is called *.pt and begins like something that torch.save wrote."""
-    if path.suffix != ".pt" or not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    return start == b"PK\x03\x04" or start[:1] == b"\x80"
+    return path.suffix == ".pt" and torch_files.recognises(path)
 
 
 def read(path: Path) -> Contents:
@@ -66,8 +50,7 @@ def read(path: Path) -> Contents:
     The tensors are views into the mapped file, those of layers transposed ones. Raises WholeGPTError naming the file
     and the fault; no code of the file is run.
     """
-    _check_archive(path)
-    checkpoint = _load(path)
+    checkpoint = torch_files.load(path)
     arguments = _part(path, checkpoint, "model_args")
     config = sizes(path, lambda: _config(arguments))
     tensors = _parameters(path, _part(path, checkpoint, "model"))
@@ -107,61 +90,6 @@ def write(path: Path, contents: Contents) -> None:
     }
     with artifact.whole_file(path) as temporary:
         torch.save(checkpoint, temporary)
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse what would be larger in memory than on the disk, and pickles that call what no checkpoint needs."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            _check_entries(path, entries)
-            pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
-            if len(pickles) != 1 or any(entry.filename.endswith("/constants.pkl") for entry in entries):
-                raise WholeGPTError(f"{path} is no archive of torch.save (one data.pkl expected)")
-            _check_pickle(path, archive.read(pickles[0]))
-    except (zipfile.BadZipFile, ValueError, OverflowError, OSError, EOFError, RuntimeError) as error:
-        raise WholeGPTError(f"{path} is not a whole archive of torch.save ({type(error).__name__})") from None
-
-
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """torch.save compresses nothing and begins with the first entry; a file that begins otherwise may hold two tables
-    of contents, of which torch would read another one than zipfile."""
-    if not entries or min(entry.header_offset for entry in entries) != 0:
-        raise WholeGPTError(f"{path} does not begin with an entry of its archive, as torch.save writes it")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise WholeGPTError(f"{path} holds compressed entries, which torch.save never writes: refused")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise WholeGPTError(f"{path} claims to hold more bytes than the file has: refused")
-    for entry in entries:
-        parts = entry.filename.replace("\\", "/").split("/")
-        if ".." in parts or not parts[0] or ":" in parts[0]:
-            raise WholeGPTError(f"{path} names an entry outside of its archive: {entry.filename!r}")
-
-
-def _check_pickle(path: Path, content: bytes) -> None:
-    """torch refuses foreign code too, but allows bytearray(2**40), and tuples so deep that the process dies."""
-    tuples = 0
-    with warnings.catch_warnings():
-        # An escape sequence in a name, deprecated or not, makes no name that may be called.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for operation, argument, _ in pickletools.genops(content):
-            if operation.name == "PROTO" and argument != 2:
-                raise WholeGPTError(f"{path} is a pickle of protocol {argument}; expected 2, which torch.save writes")
-            if operation.name == "GLOBAL" and tuple(str(argument).split(" ")) not in _CALLABLE:
-                raise WholeGPTError(f"{path} asks for {str(argument)!r}, which no tensor needs: refused")
-            tuples += operation.name.startswith("TUPLE")
-    if tuples > _MOST_TUPLES:
-        raise WholeGPTError(f"{path} holds {tuples} tuples, more than {_MOST_TUPLES}: refused")
-
-
-def _load(path: Path) -> dict[Any, Any]:
-    try:
-        checkpoint = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # the unpickler runs a program that a broken file can make anything of
-        raise WholeGPTError(f"{path} is not a whole checkpoint of nanoGPT ({type(error).__name__})") from None
-    if not isinstance(checkpoint, dict):
-        raise WholeGPTError(f"{path} is no checkpoint of nanoGPT: it holds a {type(checkpoint).__name__}")
-    return checkpoint
 
 
 def _part(path: Path, checkpoint: Mapping[Any, Any], name: str) -> dict[Any, Any]:

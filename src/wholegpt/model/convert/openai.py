@@ -67,26 +67,15 @@ def read(path: Path) -> Contents:
     Raises WholeGPTError naming the file and the fault. Files that lead out of the directory are refused.
     """
     folder = path.parent if path.is_file() else path
-    config = _config(_inside(folder, folder / HPARAMS))
+    config = _config(artifact.inside(folder, HPARAMS))
     prefix = _named(folder) if path == folder else path.with_name(path.name.removesuffix(INDEX))
-    _inside(folder, prefix.with_name(prefix.name + INDEX))
+    artifact.inside(folder, f"{prefix.relative_to(folder)}{INDEX}")
     bundle = open_bundle(prefix)
     for shard in bundle.shards.values():
-        _inside(folder, shard)
+        artifact.inside(folder, str(shard.relative_to(folder)))
     variables = _variables(bundle, config)
     tensors = {name: bundle.read(variables[name]).view(shape) for name, shape in contents.shapes(config)}
     return Contents(config, tensors, details=_steps(bundle))
-
-
-def _inside(folder: Path, file: Path) -> Path:
-    """`file`, if that is what it says: in the directory, and no link to elsewhere."""
-    try:
-        inside = file.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # links in a circle
-        inside = False
-    if not inside:
-        raise WholeGPTError(f"{file} leads out of {folder}; a checkpoint's files are read in its directory only")
-    return file
 
 
 def _config(path: Path) -> GPTConfig:
@@ -106,7 +95,7 @@ def _config(path: Path) -> GPTConfig:
 
 def _named(folder: Path) -> Path:
     """The prefix that the file `checkpoint` names."""
-    state = _inside(folder, folder / STATE)
+    state = artifact.inside(folder, STATE)
     if not state.is_file():
         return folder / DEFAULT
     with state.open("rb") as stream:
