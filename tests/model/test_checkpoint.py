@@ -36,7 +36,9 @@ def test_checkpoint_of_transformers(shared):
 
 
 def test_faults_in_a_sentence(model, tokenizer, tmp_path):
-    with pytest.raises(WholeGPTError, match=r"nothing does not exist; expected a run, .* released weights: gpt2, gpt2-"):
+    with pytest.raises(
+        WholeGPTError, match=r"nothing does not exist; .* released weights: gpt2, gpt2-"
+    ):
         checkpoint.load(tmp_path / "nothing")
     tokenizer.save(tmp_path)
     with pytest.raises(WholeGPTError, match="holds no model; expected a Hugging Face or OpenAI directory"):
@@ -79,7 +81,9 @@ def test_padding_is_cut_to_a_size_that_is_given(model, tmp_path):
 
 def test_more_than_padding_is_not_cut(model, tokenizer, tmp_path):
     checkpoint.save(tmp_path, padded(model, 128), tokenizer)
-    with pytest.raises(WholeGPTError, match="the tokenizer has 300 entries, the model 428: they do not belong together"):
+    with pytest.raises(
+        WholeGPTError, match="has 300 entries, the model 428: they do not belong"
+    ):
         checkpoint.load(tmp_path)
     with pytest.raises(WholeGPTError, match="--vocab-size is 428, but the tokenizer has 300"):
         checkpoint.load(tmp_path, vocab_size=428)
@@ -96,7 +100,7 @@ def test_the_released_tokenizer_for_its_size(gpt2, tmp_path):
 def test_without_a_tokenizer(model, tokenizer, tmp_path):
     checkpoint.save(tmp_path / "model", model, None)
     assert checkpoint.load(tmp_path / "model")[1] is None
-    with pytest.raises(WholeGPTError, match="has no tokenizer beside it.* name one with --tokenizer"):
+    with pytest.raises(WholeGPTError, match=r"has no tokenizer beside it.* name one with --tokenizer"):
         checkpoint.load_with_tokenizer(tmp_path / "model")
     tokenizer.save(tmp_path / "tokenizer")
     found = checkpoint.load_with_tokenizer(tmp_path / "model", tokenizer=tmp_path / "tokenizer")[1]
@@ -214,7 +218,7 @@ def test_broken_weights_are_refused_by_load(fixtures, tokenizer, tmp_path, name)
 
 def test_a_tokenizer_that_does_not_belong_to_the_model(model, tokenizer, tmp_path):
     checkpoint.save(tmp_path, model, tokenizer)
-    Tokenizer(tokenizer.vocabulary[:299] + [b"x" * 9, b"<a>"], tokenizer.merges, {"<a>": 300}).save(tmp_path)
+    Tokenizer([*tokenizer.vocabulary[:299], b"x" * 9, b"<a>"], tokenizer.merges, {"<a>": 300}).save(tmp_path)
     with pytest.raises(WholeGPTError, match="the tokenizer has 301 entries, the model 300"):
         checkpoint.load(tmp_path)
 

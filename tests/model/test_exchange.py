@@ -56,8 +56,14 @@ def test_every_format(source, tmp_path, to, file, name):
 
 @pytest.mark.parametrize(
     ("to", "dtype", "allowed"),
-    [("hf", "float16", 0.02), ("hf", "bfloat16", 0.1), ("gguf", "float16", 0.02), ("gguf", "q8_0", 0.1), ("llmc", "bfloat16", 0.1)],
-)  # fmt: skip
+    [
+        ("hf", "float16", 0.02),
+        ("hf", "bfloat16", 0.1),
+        ("gguf", "float16", 0.02),
+        ("gguf", "q8_0", 0.1),
+        ("llmc", "bfloat16", 0.1),
+    ],
+)
 def test_rounded(source, tmp_path, to, dtype, allowed):
     convert(ConvertOptions(str(source), to, tmp_path / "out", dtype))
     expected = logits(source)
