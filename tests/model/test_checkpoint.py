@@ -36,9 +36,7 @@ def test_checkpoint_of_transformers(shared):
 
 
 def test_faults_in_a_sentence(model, tokenizer, tmp_path):
-    with pytest.raises(
-        WholeGPTError, match=r"nothing does not exist; .* released weights: gpt2, gpt2-"
-    ):
+    with pytest.raises(WholeGPTError, match=r"nothing does not exist; .* released weights: gpt2, gpt2-"):
         checkpoint.load(tmp_path / "nothing")
     tokenizer.save(tmp_path)
     with pytest.raises(WholeGPTError, match="holds no model; expected a Hugging Face or OpenAI directory"):
@@ -81,9 +79,7 @@ def test_padding_is_cut_to_a_size_that_is_given(model, tmp_path):
 
 def test_more_than_padding_is_not_cut(model, tokenizer, tmp_path):
     checkpoint.save(tmp_path, padded(model, 128), tokenizer)
-    with pytest.raises(
-        WholeGPTError, match="has 300 entries, the model 428: they do not belong"
-    ):
+    with pytest.raises(WholeGPTError, match="has 300 entries, the model 428: they do not belong"):
         checkpoint.load(tmp_path)
     with pytest.raises(WholeGPTError, match="--vocab-size is 428, but the tokenizer has 300"):
         checkpoint.load(tmp_path, vocab_size=428)
