@@ -43,7 +43,7 @@ def info(options: InfoOptions) -> None:
 
 def describe(path: Path) -> dict[str, Any]:
     """The facts about what a path holds, and about its origin where they are known."""
-    for kind in (_model, _shards, _documents, _results, _tokenizer):
+    for kind in (_model, _shards, _tokenizer, _results, _documents):
         if facts := kind(path):
             return {"path": str(path), **facts, **_origin(path), "sha256": _hashes(path)}
     raise WholeGPTError(f"{path} holds neither a model, nor a tokenizer, shards, documents or results")

@@ -46,6 +46,7 @@ def test_faults_in_a_sentence(model, tokenizer, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(content[:-8])
     with pytest.raises(WholeGPTError, match="not a whole safetensors file"):
         checkpoint.load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(content)
     (tmp_path / "config.json").write_text('{"n_layer": "many"}')
     with pytest.raises(WholeGPTError, match="not the configuration of a GPT-2"):
         checkpoint.load(tmp_path)

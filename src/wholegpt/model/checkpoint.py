@@ -121,7 +121,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_weights(path: Path, model: GPT) -> dict[str, Tensor]:
     """The parameters in a file of `save_weights`, checked against the model's names and shapes."""
-    with huggingface.open_safetensors(path) as (shapes, tensor):
+    with huggingface.open_safetensors(path) as (_, shapes, tensor):
         stored = {name.removeprefix(huggingface.PREFIX): name for name in shapes}
         check_shapes(path, model.config, {name: shapes[theirs] for name, theirs in stored.items()})
         return {name: tensor(stored[name]) for name in model.state_dict()}

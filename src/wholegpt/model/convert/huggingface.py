@@ -39,8 +39,8 @@ FIXED = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "
 # The width of a head in all four released sizes: what a single file without a configuration is taken to have.
 HEAD_WIDTH = 64
 
-# The shapes of stored tensors by their stored names, and how to read one.
-Stored = tuple[Mapping[str, Shape], Callable[[str], Tensor]]
+# The file that lists the tensors, their shapes by their stored names, and how to read one.
+Stored = tuple[Path, Mapping[str, Shape], Callable[[str], Tensor]]
 
 
 def recognises(path: Path) -> bool:
@@ -53,17 +53,17 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> Contents:
     """Sizes and parameters, memory-mapped; the tokenizer beside them is left to the caller."""
     folder = path if path.is_dir() else path.parent
-    with _opened(path) as (shapes, tensor):
+    with _opened(path) as (weights, shapes, tensor):
         stored = {name.removeprefix(PREFIX): name for name in shapes if not name.endswith(BUFFERS)}
         output = stored.pop(OUTPUT, None)
         found = {name: shapes[theirs] for name, theirs in stored.items()}
         described = path.is_dir() or (folder / CONFIG).is_file()
         config = read_config(folder / CONFIG) if described else _sizes_of(path, found)
-        check_shapes(path, config, found)
-        check_no_others(path, config, found)
+        check_shapes(weights, config, found)
+        check_no_others(weights, config, found)
         tensors = {name: tensor(theirs) for name, theirs in stored.items()}
         if output and not torch.equal(tensor(output), tensors["wte.weight"]):
-            raise WholeGPTError(f"{path} has an output layer of its own ({OUTPUT}); GPT-2's is tied to wte.weight")
+            raise WholeGPTError(f"{weights} has an output layer of its own ({OUTPUT}); GPT-2's is tied to wte.weight")
     return Contents(config, tensors)
 
 
@@ -101,6 +101,7 @@ def read_config(path: Path) -> GPTConfig:
 
 def write(folder: Path, contents: Contents) -> None:
     """Write the directory, parameters in the precision they have; each file gets its name only when it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
     config, tokenizer = contents.config, contents.tokenizer
     ends = {"bos_token_id": tokenizer.eot, "eos_token_id": tokenizer.eot} if tokenizer else {}
     content = {
@@ -173,7 +174,7 @@ def _opened_file(path: Path) -> Iterator[Stored]:
     tensors = torch_files.load(path)
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise WholeGPTError(f"{path} holds no parameters: expected tensors by name")
-    yield {name: tuple(tensor.shape) for name, tensor in tensors.items()}, tensors.__getitem__
+    yield path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, tensors.__getitem__
 
 
 @contextmanager
@@ -181,7 +182,8 @@ def open_safetensors(path: Path) -> Iterator[Stored]:
     """The tensors of a safetensors file; what is read stays valid afterwards."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            yield {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, file.get_tensor  # noqa: SIM118
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            yield path, shapes, file.get_tensor
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WholeGPTError(f"{path} is not a whole safetensors file ({error})") from None
 
@@ -196,7 +198,7 @@ def _sharded(index: Path) -> Stored:
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         file = artifact.inside(index.parent, name)
-        with open_safetensors(file) as (found, tensor):
+        with open_safetensors(file) as (_, found, tensor):
             shapes |= found
             tensors |= {key: tensor(key) for key in found}
-    return shapes, tensors.__getitem__
+    return index, shapes, tensors.__getitem__
