@@ -217,7 +217,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(path.name + ".partial")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # some libraries write files that only their owner may read
         sync(temporary)
         temporary.replace(path)
     except BaseException:
