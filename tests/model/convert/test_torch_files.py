@@ -127,6 +127,12 @@ def test_the_old_form_does_not_claim_more_than_it_holds(tmp_path):
         torch_files.load(tmp_path / "a.pt")
 
 
+def test_the_old_form_does_not_ask_for_more_than_there_is(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"\x80\x02\x96" + struct.pack("<Q", 2**62) + b"abc")
+    with pytest.raises(WholeGPTError, match="is not a whole file"):
+        torch_files.load(tmp_path / "a.pt")
+
+
 def test_the_old_form_begins_with_its_magic_number(tmp_path):
     stream = io.BytesIO()
     for content in (list(range(100)), 1001, {}, {}, []):

@@ -7,11 +7,12 @@ Two forms: an archive of a pickle and the values of the tensors, and what PyTorc
 values behind them, in which the first conversions of GPT-2 still lie around.
 """
 
+import mmap
 import pickletools
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, cast
 
 import torch
 
@@ -45,11 +46,10 @@ def load(path: Path) -> dict[Any, Any]:
     """The dictionary in a file, its tensors memory-mapped where the form allows; WholeGPTError for anything else."""
     with path.open("rb") as stream:
         archive = stream.read(4) == _ARCHIVE
-        stream.seek(0)
-        if archive:
-            _check_archive(path)
-        else:
-            _check_old_form(path, stream)
+    if archive:
+        _check_archive(path)
+    else:
+        _check_old_form(path)
     try:
         content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=archive)
     except Exception as error:  # the unpickler runs a program that a broken file can make anything of
@@ -88,23 +88,25 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
             raise WholeGPTError(f"{path} names an entry outside of its archive: {entry.filename!r}")
 
 
-def _check_old_form(path: Path, stream: BinaryIO) -> None:
+def _check_old_form(path: Path) -> None:
     """The pickles one after another; their tensors may not claim more values than the file has bytes, which leaves room
     for values that are shared."""
     claimed, size = 0, path.stat().st_size
     try:
-        for number in range(_OLD_PICKLES):
-            start = stream.tell()
-            claimed += _check_pickle(path, stream)
-            if number == 0 and stream.tell() - start > _MAGIC_BYTES:
-                raise WholeGPTError(f"{path} is not a file of torch.save: it does not begin with its magic number")
+        # Mapped: a file would take memory for as many bytes as a pickle asks it to read.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+            for number in range(_OLD_PICKLES):
+                start = stream.tell()
+                claimed += _check_pickle(path, cast(IO[bytes], stream))
+                if number == 0 and stream.tell() - start > _MAGIC_BYTES:
+                    raise WholeGPTError(f"{path} is not a file of torch.save: it does not begin with its magic number")
     except (ValueError, OverflowError, OSError, EOFError, RuntimeError, IndexError) as error:
         raise WholeGPTError(f"{path} is not a whole file of torch.save ({type(error).__name__})") from None
     if claimed > size:
         raise WholeGPTError(f"{path} claims larger tensors than the file can hold: refused")
 
 
-def _check_pickle(path: Path, content: bytes | BinaryIO) -> int:
+def _check_pickle(path: Path, content: bytes | IO[bytes]) -> int:
     """Refuse a pickle that calls what no tensor needs; returns how many values its tensors claim to have together."""
     tuples = last_number = claimed = 0
     with warnings.catch_warnings():
