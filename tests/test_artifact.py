@@ -243,3 +243,16 @@ def test_state_is_no_part_and_names_below_are_not_special(tmp_path):
             (folder / name).write_text("")
     assert artifact.read_manifest(tmp_path / "a")["outputs"].keys() == {"sub/lock", "sub/plan.json"}
     assert not (tmp_path / "a" / "state").exists()
+
+
+def test_a_file_is_whole_under_its_name_or_as_before(tmp_path):
+    path = tmp_path / "file"
+    with artifact.whole_file(path) as temporary:
+        temporary.write_bytes(b"one")
+        assert not path.exists()
+    assert path.read_bytes() == b"one"
+    with pytest.raises(RuntimeError, match="stop"), artifact.whole_file(path) as temporary:
+        temporary.write_bytes(b"half of tw")
+        raise RuntimeError("stop")
+    assert path.read_bytes() == b"one"
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]

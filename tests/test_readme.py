@@ -30,7 +30,7 @@ def test_make_targets_exist():
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_paths_exist(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    assert links
+    assert links or page != README
     assert not [link for link in links if not (page.parent / link).exists()]
 
 

@@ -12,9 +12,9 @@ SOURCE = Path(wholegpt.__file__).parent
 ROOMS = [
     "errors", "progress", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory",
     "corpus", "tokenizer", "model", "inference",
-    "training", "zeroshot", "report",
+    "training", "info", "zeroshot", "report",
 ]  # fmt: skip
-LEAVES = {"zeroshot", "report"}
+LEAVES = {"info", "zeroshot", "report"}
 ON_TOP = {"demo", "cli", "__init__", "__main__"}
 
 

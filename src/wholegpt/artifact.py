@@ -205,12 +205,43 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file under its final name in one step, synced to the disk."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to; on leaving the block it is synced to the disk and gets its name.
+
+    When the block raises, what it wrote is removed.
+    """
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        temporary.chmod(mode)  # some libraries write files that only their owner may read
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file that an index names in its own folder; WholeGPTError where name or link lead out of it.
+
+    In the Hub's cache (`snapshots/VERSION/`) the files of a folder are links to `blobs/` beside `snapshots`.
+    """
+    path, resolved = folder / name, folder.resolve()
+    roots = [resolved, *([resolved.parents[1] / "blobs"] if resolved.parent.name == "snapshots" else [])]
+    try:
+        stays = any(path.resolve().is_relative_to(root) for root in roots) and not Path(name).is_absolute()
+    except (OSError, RuntimeError, ValueError):  # links in a circle, names that no system knows
+        stays = False
+    if not stays or ".." in Path(name).parts:
+        raise WholeGPTError(f"{path} leads out of {folder}; a checkpoint's files are read in its directory only")
+    return path
 
 
 def sync(path: Path) -> None:

@@ -32,6 +32,11 @@ VERBS = {
     "evaluate": ("wholegpt.zeroshot.evaluate", "EvaluateOptions", "evaluate", "§3    tasks, with files to check"),
     "score": ("wholegpt.zeroshot.evaluate", "ScoreOptions", "score", "§3.1  perplexity and bits per byte of any text"),
     "generate": ("wholegpt.inference.generate", "GenerateOptions", "generate", "§8    continue prompts"),
+    "data list": ("wholegpt.sources.verbs", "ListOptions", "show", "released files: what there is, what is here"),
+    "data fetch": ("wholegpt.sources.verbs", "FetchOptions", "fetch", "download them, or go on where it broke off"),
+    "data verify": ("wholegpt.sources.verbs", "VerifyOptions", "verify", "compare the files here with their hashes"),
+    "convert": ("wholegpt.model.exchange", "ConvertOptions", "convert", "§2.3  a checkpoint into another format"),
+    "info": ("wholegpt.info", "InfoOptions", "info", "what a path holds"),
     "report": ("wholegpt.report.page", "ReportOptions", "report", "the paper's tables and yours on one page"),
 }
 

@@ -31,18 +31,36 @@ def test_initialisation():
     assert not any(parameter.any() for name, parameter in model.named_parameters() if name.endswith("bias"))
 
 
-def test_logits_and_gradients_equal_transformers(model, tokenizer, tmp_path):
-    checkpoint.save(tmp_path, model, tokenizer)
-    other, report = GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+def assert_equals_transformers(model, folder, ids):
+    """Logits within 1e-4, gradients within 1e-5 of the largest of their parameter."""
+    checkpoint.save(folder, model, None)
+    other, report = GPT2LMHeadModel.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
-    ids = torch.randint(0, tokenizer.vocab_size, (3, 32))
-    torch.testing.assert_close(model(ids), other(ids).logits, atol=1e-4, rtol=0)
-    model(ids).logsumexp(-1).sum().backward()
-    other(ids).logits.logsumexp(-1).sum().backward()
-    theirs = {name.removeprefix("transformer."): p.grad for name, p in other.named_parameters()}
+    ours, theirs = model(ids), other.eval()(ids).logits
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    ours.logsumexp(-1).sum().backward()
+    theirs.logsumexp(-1).sum().backward()
+    gradients = {name.removeprefix("transformer."): p.grad for name, p in other.named_parameters()}
     for name, parameter in model.named_parameters():
-        scale = float(theirs[name].abs().max())
-        torch.testing.assert_close(parameter.grad, theirs[name], atol=1e-5 * scale, rtol=0, msg=name)
+        scale = float(gradients[name].abs().max())
+        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5 * scale, rtol=0, msg=name)
+
+
+def test_logits_and_gradients_equal_transformers(model, tmp_path):
+    assert_equals_transformers(model, tmp_path, torch.randint(0, 300, (3, 32)))
+
+
+@pytest.mark.parametrize("size", paper.SIZES, ids=lambda size: size.name)
+def test_the_four_widths_equal_transformers(size, tmp_path):
+    """Two layers of each, at the scale of a fresh model, in a long sequence; and with a cache."""
+    torch.manual_seed(2)
+    model = GPT(GPTConfig(vocab_size=1000, n_layer=2, n_embd=size.n_embd, n_head=size.n_head)).eval()
+    ids = torch.randint(0, 1000, (1, 200))
+    assert_equals_transformers(model, tmp_path, ids)
+    with torch.no_grad():
+        first, cache = model(ids[:, :150], cache=model.empty_cache(1))
+        second, _ = model(ids[:, 150:], cache=cache)
+        torch.testing.assert_close(torch.cat([first, second], dim=1), model(ids), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("cuts", [(1,), (31,), (5, 6, 20), tuple(range(1, 32))])

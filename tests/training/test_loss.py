@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from wholegpt.model import checkpoint
-from wholegpt.model.checkpoint import PREFIX
+from wholegpt.model.convert.huggingface import PREFIX
 from wholegpt.model.gpt import GPT
 from wholegpt.training import loop, optimizer
 from wholegpt.training.loop import TrainOptions

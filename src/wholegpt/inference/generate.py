@@ -19,7 +19,7 @@ class GenerateOptions:
     """Continue prompts, or write from nothing (the paper's appendix: top-k 40, temperature 1)."""
 
     model: tyro.conf.Positional[Path]
-    """A run or a checkpoint directory."""
+    """A run, a checkpoint of any format, or released weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl."""
     prompts: tyro.conf.Positional[tuple[str, ...]] = ("",)
     """Texts to continue; none: one unconditional sample."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -34,6 +34,8 @@ class GenerateOptions:
     """Samples of each prompt."""
     seed: int = 0
     """Decides the samples."""
+    tokenizer: str = ""
+    """A directory with a tokenizer, where the checkpoint has none beside it."""
     device: str = "auto"
     """cpu, cuda, ..."""
     json: bool = False
@@ -57,7 +59,7 @@ def generate(options: GenerateOptions) -> Artifact | None:
         else:
             print("\n---\n".join(sample["prompt"] + sample["text"] for sample in samples))
         return None
-    artifact = Artifact(options.output, "generate", options, [options.model], options.overwrite)
+    artifact = Artifact(options.output, "generate", options, [checkpoint.find(options.model)], options.overwrite)
     if artifact.exists():
         say(f"{options.output} is there already")
         return artifact
@@ -70,7 +72,7 @@ def generate(options: GenerateOptions) -> Artifact | None:
 
 def _samples(options: GenerateOptions) -> list[dict[str, str]]:
     prompts = [prompt for prompt in options.prompts for _ in range(options.num_return_sequences)]
-    model, tokenizer = checkpoint.load(options.model, options.device)
+    model, tokenizer = checkpoint.load_with_tokenizer(options.model, options.device, tokenizer=options.tokenizer)
     texts = continuations(
         model, tokenizer, prompts, options.max_new_tokens, options.temperature, options.top_k, options.seed
     )

@@ -1,124 +1,130 @@
-"""A model on disk: the directory that Hugging Face's GPT-2 uses, which is also what training writes.
+"""Models on disk: any checkpoint in, Hugging Face's directory out, which is also what training writes."""
 
-config.json         sizes
-model.safetensors   parameters under the released names with the prefix `transformer.`; the output is tied
-vocab.json, merges.txt
-"""
-
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
+from torch import Tensor
 
-from wholegpt import artifact
+from wholegpt import sources
 from wholegpt.errors import WholeGPTError
-from wholegpt.model.gpt import GPT, GPTConfig
-from wholegpt.tokenizer import Tokenizer
+from wholegpt.model.convert import formats, huggingface
+from wholegpt.model.convert.contents import Contents, check_shapes
+from wholegpt.model.gpt import ACTIVATIONS, GPT, GPTConfig
+from wholegpt.paper import SIZES
+from wholegpt.progress import say
+from wholegpt.tokenizer import Tokenizer, files
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-PREFIX = "transformer."
-
-
-def save(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
-    """Write a model and its tokenizer; each file gets its name only when it is whole."""
-    config = model.config
-    content = {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "vocab_size": config.vocab_size,
-        "n_ctx": config.n_ctx,
-        "n_positions": config.n_ctx,
-        "n_embd": config.n_embd,
-        "n_layer": config.n_layer,
-        "n_head": config.n_head,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        "bos_token_id": tokenizer.eot,
-        "eos_token_id": tokenizer.eot,
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
-    }
-    artifact.write_json(folder / CONFIG, content)
-    save_weights(folder / WEIGHTS, model)
-    tokenizer.save(folder)
+WEIGHTS = huggingface.WEIGHTS
+GPT2 = "gpt2"
+# Programs round the vocabulary up to a multiple of 64 or 128, for speed: so many rows without a token may follow.
+PADDING_ROWS = 127
 
 
-def save_weights(path: Path, model: GPT) -> None:
-    """Write the parameters under their names in the checkpoint."""
-    tensors = {PREFIX + name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    artifact.write_bytes(path, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+def save(folder: Path, model: GPT, tokenizer: Tokenizer | None) -> None:
+    """Write a model and its tokenizer as a Hugging Face directory."""
+    huggingface.write(folder, Contents(model.config, model.state_dict(), tokenizer))
 
 
-def load(path: str | Path, device: str = "auto", dtype: str = "auto") -> tuple[GPT, Tokenizer]:
-    """Load a run or a checkpoint directory; the model comes back in eval mode.
+def load(
+    model: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    tokenizer: str | Path = "",
+    activation: str = "",
+    vocab_size: int = 0,
+) -> tuple[GPT, Tokenizer | None]:
+    """Load a run, a checkpoint of any format (a directory or file), or released weights by name, in eval mode.
 
     `device` auto is a GPU where there is one; `dtype` auto is float32 on a CPU, whatever the file stores, and bfloat16
-    on a GPU that has it. Logits are float32 always. Raises WholeGPTError naming the file and the fault.
+    on a GPU that has it. Logits are float32 always. The tokenizer is, unless another is named, the one in or beside the
+    checkpoint, GPT-2's for a vocabulary of its size, or None. `activation` ("gelu_tanh", "gelu") overrides the file's;
+    rows of the vocabulary that pad it are cut to the tokenizer's size, or to `vocab_size`. Raises WholeGPTError naming
+    the file and the fault.
+
+    >>> model, tokenizer = load("gpt2")  # doctest: +SKIP
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise WholeGPTError(f"{path} is no directory; expected a run or a checkpoint ({CONFIG}, {WEIGHTS})")
-    tokenizer = Tokenizer.load(folder)
-    config = read_config(folder / CONFIG)
-    if tokenizer.vocab_size != config.vocab_size:
-        raise WholeGPTError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} entries, the model {config.vocab_size}: "
-            "they do not belong together"
-        )
+    contents = read(model, tokenizer, activation, vocab_size)
     target = torch.device(choose_device(device))
     with torch.device("meta"):
-        model = GPT(config)
-    model.load_state_dict(read_weights(folder / WEIGHTS, model), assign=True)
-    return model.to(target, choose_dtype(dtype, target)).eval(), tokenizer
+        built = GPT(contents.config)
+    built.load_state_dict(contents.tensors, assign=True)
+    return built.to(target, choose_dtype(dtype, target)).eval(), contents.tokenizer
 
 
-def read_config(path: Path) -> GPTConfig:
-    """The sizes in a config.json, in Hugging Face's names."""
-    if not path.is_file():
-        raise WholeGPTError(f"{path.parent} holds no model: it has no {path.name}")
-    content = artifact.read_json(path)
+def load_with_tokenizer(
+    model: str | Path, device: str = "auto", dtype: str = "auto", tokenizer: str | Path = ""
+) -> tuple[GPT, Tokenizer]:
+    """`load` for those who need to read text: WholeGPTError where the checkpoint has no tokenizer and none is named."""
+    built, found = load(model, device, dtype, tokenizer=tokenizer)
+    if found is None:
+        raise WholeGPTError(
+            f"{model} has no tokenizer beside it, and its vocabulary of {built.config.vocab_size} entries is not "
+            "GPT-2's; name one with --tokenizer"
+        )
+    return built, found
+
+
+def find(model: str | Path) -> Path:
+    """Where a model is: the path itself, or the files of released weights, which are fetched if need be."""
+    path = Path(model)
+    if path.exists():
+        return path
+    name = sources.ALIASES.get(str(model), str(model))
+    if name not in sources.SOURCES:
+        known = ", ".join(size.name for size in SIZES)
+        raise WholeGPTError(f"{model} does not exist; expected a run, a checkpoint, or released weights: {known}")
+    return sources.fetch(name)
+
+
+def read(model: str | Path, tokenizer: str | Path = "", activation: str = "", vocab_size: int = 0) -> Contents:
+    """What `load` loads, in the precision of the file and on the CPU."""
+    path = find(model)
+    contents = formats.read(path)
+    found = _tokenizer(path, contents, tokenizer)
+    size = vocab_size or (found.vocab_size if found else contents.config.vocab_size)
+    rows = contents.config.vocab_size
+    if size > rows or (not vocab_size and rows - size > PADDING_ROWS):
+        owner = f"--vocab-size is {size}" if vocab_size else f"the tokenizer has {size} entries"
+        raise WholeGPTError(f"{path}: {owner}, the model {rows}: they do not belong together")
+    if found and size != found.vocab_size:
+        raise WholeGPTError(f"--vocab-size is {size}, but the tokenizer has {found.vocab_size} entries")
+    if activation not in ("", *ACTIVATIONS):
+        raise WholeGPTError(f"activation {activation} is unknown; expected {' or '.join(ACTIVATIONS)}")
+    activation = activation or contents.config.activation
+    config = dataclasses.replace(contents.config, vocab_size=size, activation=activation)
+    tensors = contents.tensors | {"wte.weight": contents.tensors["wte.weight"][:size]}
+    return Contents(config, tensors, found, contents.details)
+
+
+def _tokenizer(path: Path, contents: Contents, named: str | Path) -> Tokenizer | None:
+    if named:
+        return Tokenizer.load(named)
+    folder = path if path.is_dir() else path.parent
+    if contents.tokenizer or files.lie_in(folder):
+        return contents.tokenizer or Tokenizer.load(folder)
+    if not GPTConfig.vocab_size <= contents.config.vocab_size <= GPTConfig.vocab_size + PADDING_ROWS:
+        return None
     try:
-        positions = content.get("n_positions", content.get("n_ctx"))
-        sizes = {name: int(content[name]) for name in ("vocab_size", "n_embd", "n_layer", "n_head")}
-        if content.get("activation_function", "gelu_new") != "gelu_new":
-            raise WholeGPTError(f"{path}: activation {content['activation_function']} is not GPT-2's (gelu_new)")
-        return GPTConfig(n_ctx=int(positions), dropout=float(content.get("resid_pdrop", 0.0)), **sizes)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WholeGPTError(f"{path} is not the configuration of a GPT-2 ({error})") from None
+        return Tokenizer.load(GPT2)
+    except WholeGPTError as error:
+        say(f"without a tokenizer: {error}")
+        return None
 
 
-def read_weights(path: Path, model: GPT) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, checked against the model's names and shapes before they are read."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    with _opened(path) as file:
-        stored = {name.removeprefix(PREFIX): name for name in file.keys()}  # noqa: SIM118 (no mapping)
-        for name, shape in expected.items():
-            if name not in stored:
-                raise WholeGPTError(f"{path} lacks the tensor {name}")
-            found = tuple(file.get_slice(stored[name]).get_shape())
-            if found != shape:
-                raise WholeGPTError(f"{path}: {name} has the shape {list(found)}, expected {list(shape)}")
-        return {name: file.get_tensor(stored[name]) for name in expected}
+def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write parameters alone, under their names in the checkpoint."""
+    huggingface.write_weights(path, tensors)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise WholeGPTError(f"{path.parent} holds no weights: it has no {path.name}")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            yield file
-    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WholeGPTError(f"{path} is not a whole safetensors file ({error})") from None
+def read_weights(path: Path, model: GPT) -> dict[str, Tensor]:
+    """The parameters in a file of `save_weights`, checked against the model's names and shapes."""
+    with huggingface.open_safetensors(path) as (_, shapes, tensor):
+        stored = {name.removeprefix(huggingface.PREFIX): name for name in shapes}
+        check_shapes(path, model.config, {name: shapes[theirs] for name, theirs in stored.items()})
+        return {name: tensor(stored[name]) for name in model.state_dict()}
 
 
 def choose_device(device: str) -> str:

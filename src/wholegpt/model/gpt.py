@@ -19,6 +19,9 @@ from torch.nn import functional as F
 # Keys and values [B, H, S, K] so far, of each layer.
 Cache = list[tuple[Tensor, Tensor]]
 
+# Name of an activation: PyTorch's name of the approximation.
+ACTIVATIONS = {"gelu_tanh": "tanh", "gelu": "none"}
+
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -36,8 +39,14 @@ class GPTConfig:
     """Attention heads; they divide the width."""
     dropout: float = 0.0
     """Dropout in embeddings, attention and residuals. Unstated in the paper: re-implementations publish 0.1."""
+    activation: str = "gelu_tanh"
+    """`gelu_tanh`, the approximation of the released code, or `gelu`, the exact function that nanoGPT trains with."""
+    layer_norm_epsilon: float = 1e-5
+    """Added to the variance in layer norms."""
 
     def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation}, expected {' or '.join(ACTIVATIONS)}")
         for name in ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -94,16 +103,16 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two layers of four times the width with the tanh approximation of GELU between them."""
+    """Two layers of four times the width with GELU between them."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.dropout = config.dropout
+        self.dropout, self.approximate = config.dropout, ACTIVATIONS[config.activation]
         self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
         self.c_proj = Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        y_BTD: Tensor = self.c_proj(F.gelu(self.c_fc(x_BTD), approximate="tanh"))
+        y_BTD: Tensor = self.c_proj(F.gelu(self.c_fc(x_BTD), approximate=self.approximate))
         return F.dropout(y_BTD, self.dropout, self.training)
 
 
@@ -112,9 +121,9 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.n_embd, eps=1e-5)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.attn = Attention(config)
-        self.ln_2 = nn.LayerNorm(config.n_embd, eps=1e-5)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
     def forward(self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -132,7 +141,7 @@ class GPT(nn.Module):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=1e-5)
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self._initialise()
 
     def _initialise(self) -> None:

@@ -60,6 +60,11 @@ def find(path_or_name: str | Path) -> list[Path]:
     raise WholeGPTError(f"{path} holds no tokenizer: expected {expected}")
 
 
+def lie_in(folder: Path) -> bool:
+    """Whether a directory holds a tokenizer in one of the formats."""
+    return any((folder / name).is_file() for name in (_SINGLE, *(vocabulary for vocabulary, _ in _PAIRS_OF_FILES)))
+
+
 def read(found: list[Path]) -> Content:
     """The content of the files that `find` found."""
     return _from_single(*found) if len(found) == 1 else _from_pair(*found)

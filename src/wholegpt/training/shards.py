@@ -143,16 +143,23 @@ def _header(tokens: int, dtype: np.dtype[Any]) -> bytes:
     return header.tobytes()
 
 
+def header(path: Path) -> tuple[type[np.generic], int] | None:
+    """The type and the number of the tokens of a file; None where it is no token shard."""
+    if not path.is_file() or path.stat().st_size < HEADER_BYTES:
+        return None
+    magic, version, tokens = (int(number) for number in np.fromfile(path, dtype="<i4", count=3))
+    dtype = FORMATS.get((magic, version))
+    return (dtype, tokens) if dtype else None
+
+
 def read_shard(path: Path, vocab_size: int) -> NDArray[Any]:
     """The tokens of one file, memory-mapped; the header is checked against the file's size, the tokens against the
     vocabulary."""
+    found = header(path)
+    if found is None:
+        raise WholeGPTError(f"{path} is no token shard: expected {HEADER_BYTES} bytes that begin with {list(FORMATS)}")
+    dtype, tokens = found
     size = path.stat().st_size
-    if size < HEADER_BYTES:
-        raise WholeGPTError(f"{path} is too short for a shard: {size} bytes, the header alone takes {HEADER_BYTES}")
-    magic, version, tokens = (int(number) for number in np.fromfile(path, dtype="<i4", count=3))
-    dtype = FORMATS.get((magic, version))
-    if dtype is None:
-        raise WholeGPTError(f"{path} is no token shard: magic {magic}, version {version}; expected {list(FORMATS)}")
     expected = HEADER_BYTES + tokens * np.dtype(dtype).itemsize
     if tokens < 0 or size != expected:
         raise WholeGPTError(f"{path} has {size} bytes, its header ({tokens} tokens) says {expected}")

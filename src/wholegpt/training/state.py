@@ -28,7 +28,7 @@ def save(
     partial = final.with_name(final.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    checkpoint.save_weights(partial / checkpoint.WEIGHTS, model)
+    checkpoint.save_weights(partial / checkpoint.WEIGHTS, model.state_dict())
     torch.save([optimizer.state_dict() for optimizer in optimizers], partial / "optimizer.pt")
     artifact.sync(partial / "optimizer.pt")
     artifact.write_json(partial / "progress.json", {"step": step, **progress})

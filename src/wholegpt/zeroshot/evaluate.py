@@ -26,13 +26,15 @@ class EvaluateOptions:
     """Evaluate a model without training it for the task (section 3)."""
 
     model: tyro.conf.Positional[Path]
-    """A run or a checkpoint directory."""
+    """A run, a checkpoint of any format, or released weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory for one JSON file a task."""
     tasks: str = "heldout"
     """Names separated by commas; heldout is the part of its corpus that a run was not trained on."""
     shards: Path | None = None
     """For heldout: the run's shards, if they are not where they were."""
+    tokenizer: str = ""
+    """A directory with a tokenizer, where the checkpoint has none beside it."""
     device: str = "auto"
     """cpu, cuda, ..."""
     overwrite: bool = False
@@ -49,9 +51,11 @@ class ScoreOptions:
     """Print how well a model predicts a text: perplexity per token and word, bits per byte (section 3.1)."""
 
     model: tyro.conf.Positional[Path]
-    """A run or a checkpoint directory."""
+    """A run, a checkpoint of any format, or released weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl."""
     text: tyro.conf.Positional[str] = "-"
     """A file or folder of .txt, .jsonl(.gz/.zst), .parquet; - is standard input."""
+    tokenizer: str = ""
+    """A directory with a tokenizer, where the checkpoint has none beside it."""
     device: str = "auto"
     """cpu, cuda, ..."""
     json: bool = False
@@ -60,12 +64,14 @@ class ScoreOptions:
 
 def evaluate(options: EvaluateOptions) -> Artifact:
     """Write `TASK.json` for each task, in the shape of lm-evaluation-harness, and print the figures."""
-    shards = options.shards or heldout.shards_of(options.model)
-    artifact = Artifact(options.output, "evaluate", options, [options.model, shards], options.overwrite)
+    shards = options.shards or heldout.shards_of(checkpoint.find(options.model))
+    artifact = Artifact(
+        options.output, "evaluate", options, [checkpoint.find(options.model), shards], options.overwrite
+    )
     if artifact.exists():
         say(f"{options.output} is there already")
         return artifact
-    model, tokenizer = checkpoint.load(options.model, options.device)
+    model, tokenizer = checkpoint.load_with_tokenizer(options.model, options.device, tokenizer=options.tokenizer)
     with artifact.write() as folder:
         for name in options.tasks.split(","):
             task = TASKS[name]
@@ -87,7 +93,7 @@ def evaluate(options: EvaluateOptions) -> Artifact:
 
 def score(options: ScoreOptions) -> None:
     """Print the figures of a text; each document is read by itself."""
-    model, tokenizer = checkpoint.load(options.model, options.device)
+    model, tokenizer = checkpoint.load_with_tokenizer(options.model, options.device, tokenizer=options.tokenizer)
     total = NOTHING
     with bar("scoring", None, "documents") as progress:
         for document in [documents.standard_input()] if options.text == "-" else documents.read(Path(options.text)):
