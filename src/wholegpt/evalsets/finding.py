@@ -67,7 +67,7 @@ def find(name: str, data_dir: Path | None = None, part: str = "", offline: bool 
         ) from None
     if found := _genuine(name, part, which, folder, "download", passed_over):
         return found
-    raise WholeGPTError(f"the download of {name} in {folder} is not what it should be ({'; '.join(passed_over)})")
+    raise WholeGPTError(f"{folder} does not hold the {part} part of {name} ({'; '.join(passed_over)})")
 
 
 def _part(name: str, part: str) -> tuple[str, Part]:
