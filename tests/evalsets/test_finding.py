@@ -212,6 +212,19 @@ def test_definitions_and_sources_belong_together():
         }
         assert official & readable, name
         assert which.counts["examples"] > 0
+        assert set(source.unpacked) <= {
+            wanted.name for _, _, other in parts() if other.source == which.source
+            for layout in other.layouts for wanted in layout.wanted
+        }  # fmt: skip
+
+
+def test_the_documentation_names_every_set_and_file():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation-data.md").read_text(encoding="utf-8")
+    for name, _, which in parts():
+        assert f"`{name}`" in page
+        assert {f"`{file.name}`" in page for host in SOURCES[which.source].hosts for file in host.files} == {True}
+        assert {host.address in page for host in SOURCES[which.source].hosts} == {True}
+        assert all(f"`{wanted.name}`" in page for layout in which.layouts for wanted in layout.wanted)
 
 
 # What the README of the staged data says of each set.

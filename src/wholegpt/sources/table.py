@@ -53,6 +53,8 @@ class Source:
     """A Python package that carries the files of the first host."""
     package_folder: str = ""
     """Where in the package they are."""
+    unpacked: tuple[str, ...] = ()
+    """Files that may lie in a folder instead of those of a host, plain, .gz or .zst; what reads them checks them."""
 
 
 _OPENAI = "https://openaipublic.blob.core.windows.net/gpt-2/models/"
@@ -100,10 +102,16 @@ def _weights(size: Size) -> Source:
     )
 
 
-def _set(what: str, licence: str, size_bytes: int | None, *hosts: tuple[str, str, Mapping[str, str | None]]) -> Source:
+def _set(
+    what: str,
+    licence: str,
+    size_bytes: int | None,
+    *hosts: tuple[str, str, Mapping[str, str | None]],
+    unpacked: tuple[str, ...] = (),
+) -> Source:
     """A test set, from hosts given as name, address, and files with their hashes."""
     made = (Host(name, address, tuple(File(*file) for file in files.items())) for name, address, files in hosts)
-    return Source(what, licence, tuple(made), size_bytes)
+    return Source(what, licence, tuple(made), size_bytes, unpacked=unpacked)
 
 
 # The test sets of section 3, in the archives and files that their authors publish; evalsets reads them.
@@ -120,6 +128,7 @@ _SETS = {
             "openai", "https://openaipublic.blob.core.windows.net/gpt-2/data/",
             {"lambada_test.jsonl": "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"},
         ),
+        unpacked=("lambada_test.jsonl",),
     ),
     "eval/cbt": _set(
         "Children's Book Test, four kinds of words", "GNU FDL (facebook); books of Project Gutenberg", 120_547_669,
@@ -127,6 +136,7 @@ _SETS = {
             "authors", "http://www.thespermwhale.com/jaseweston/babi/",
             {"CBTest.tgz": "932df0cadc1337b2a12b4c696b1041c1d1c6d4b6bd319874c6288f02e4a61e92"},
         ),
+        unpacked=("cbtest_CN_valid_2000ex.txt", "cbtest_NE_valid_2000ex.txt",),
     ),
     "eval/wikitext2": _set(
         "WikiText-2, as tokens and raw", _WIKITEXT, 9_197_391,
@@ -140,6 +150,7 @@ _SETS = {
             )
             for host, address in _WIKITEXT_HOSTS
         ),
+        unpacked=("wiki.test.tokens",),
     ),
     "eval/wikitext103": _set(
         "WikiText-103 as tokens (raw: the test articles of wikitext2)", _WIKITEXT, 190_229_076,
@@ -150,6 +161,7 @@ _SETS = {
             )
             for host, address in _WIKITEXT_HOSTS
         ),
+        unpacked=("wiki.test.tokens",),
     ),
     "eval/ptb": _set(
         "Penn Treebank as Mikolov prepared it", "LDC (research use)", 34_869_662,
@@ -162,6 +174,7 @@ _SETS = {
                 "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
             },
         ),
+        unpacked=("ptb.test.txt",),
     ),
     "eval/lm1b": _set(
         "One Billion Word Benchmark, of which one held-out shard is read", "WMT news crawl (research use)",
@@ -174,6 +187,7 @@ _SETS = {
                 )
             },
         ),
+        unpacked=("news.en.heldout-00000-of-00050",),
     ),
     "eval/enwik8": _set(
         "the first 100,000,000 bytes of a dump of Wikipedia", _WIKITEXT, 36_445_475,
@@ -181,14 +195,17 @@ _SETS = {
             "mahoney", "http://mattmahoney.net/dc/",
             {"enwik8.zip": "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc"},
         ),
+        unpacked=("enwik8",),
     ),
     "eval/text8": _set(
         "Wikipedia in 100,000,000 letters and spaces", _WIKITEXT, 31_344_016,
         ("mahoney", "http://mattmahoney.net/dc/", {"text8.zip": None}),
+        unpacked=("text8",),
     ),
     "eval/wsc273": _set(
         "Winograd Schema Challenge, the first 273 schemas", "CC BY 4.0", 112_305,
         ("authors", "https://cs.nyu.edu/faculty/davise/papers/WinogradSchemas/", {"WSCollection.xml": None}),
+        unpacked=("WSCollection.xml",),
     ),
     "eval/coqa": _set(
         "CoQA's development set, 500 conversations", "CC BY-SA 4.0, Apache, MSR-LA, by domain", 9_090_845,
@@ -196,6 +213,7 @@ _SETS = {
             "authors", "https://nlp.stanford.edu/data/coqa/",
             {"coqa-dev-v1.0.json": "dfa367a9733ce53222918d0231d9b3bedc2b8ee831a2845f62dfc70701f2540a"},
         ),
+        unpacked=("coqa-dev-v1.0.json",),
     ),
     "eval/cnndm": _set(
         "CNN/Daily Mail 3.0.0, 11,490 articles of the test set", "Apache-2.0 (the text belongs to CNN and DMG)", None,
@@ -203,10 +221,12 @@ _SETS = {
             "huggingface", "https://huggingface.co/datasets/abisee/cnn_dailymail/resolve/main/3.0.0/",
             {"test-00000-of-00001.parquet": None},
         ),
+        unpacked=("test.jsonl",),
     ),
     "eval/wmt14": _set(
         "newstest2014 of WMT14, 3,003 sentences in English and French", "free for research (statmt.org)", None,
         ("statmt", "http://www.statmt.org/wmt14/", {"test-full.tgz": None}),
+        unpacked=("newstest2014.en", "newstest2014.fr",),
     ),
     "eval/nq_open": _set(
         "NQ-open, questions with answers of at most five tokens", "CC BY-SA 3.0", 8_913_614,
@@ -217,6 +237,7 @@ _SETS = {
                 "NQ-open.train.jsonl": "0c93aaf13b12f855628489665e4ef85ffb8573ad444646f11f4fabdc57a0aabf",
             },
         ),
+        unpacked=("NQ-open.dev.jsonl",),
     ),
 }  # fmt: skip
 
