@@ -128,6 +128,17 @@ def test_a_hash_that_is_known_decides(tmp_path, monkeypatch):
     assert found.label == "not the paper's data (n = 3)" and "has the sha256 " in found.fault
 
 
+def test_an_archive_is_known_by_its_hash(tmp_path, monkeypatch):
+    """As many bytes as enwik8 has are not yet enwik8."""
+    monkeypatch.setitem(SETS, "enwik8", {"test": replace(SETS["enwik8"]["test"], counts={"examples": 1})})
+    with zipfile.ZipFile(tmp_path / "enwik8.zip", "w") as archive:
+        archive.writestr("enwik8", "abc")
+    found = evalsets.find("enwik8", tmp_path)
+    assert "enwik8.zip has the sha256" in found.fault and "the published archive 547994d9980e..." in found.fault
+    (tmp_path / "enwik8").write_text("abc")
+    assert evalsets.find("enwik8", tmp_path).fault == ""
+
+
 def test_several_candidates_are_not_chosen_from(tmp_path):
     put(tmp_path / "lambada" / "a.jsonl")
     second = put(tmp_path / "lambada" / "b.jsonl.gz")

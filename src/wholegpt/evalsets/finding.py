@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wholegpt import artifact
 from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.evalsets.sets import SETS, Layout, Part, Wanted
 from wholegpt.evalsets.stored import COMPRESSIONS, Stored
-from wholegpt.sources import places
+from wholegpt.sources import SOURCES, places
 
 PREFIXES = ("STANDIN-", "FIXTURE-")
 
@@ -103,7 +104,15 @@ def _fault(which: Part, layout: Layout, files: tuple[Stored, ...], counts: Count
     for file, wanted in zip(files, layout.wanted, strict=False):
         if wanted.sha256 and (digest := file.sha256()) != wanted.sha256:
             return f"{file} has the sha256 {digest[:12]}..., the set {wanted.sha256[:12]}..."
+        # What is read from an archive is known by the archive.
+        published = _published(which.source, file.path.name)
+        if file.member and published and (digest := artifact.sha256(file.path)) != published:
+            return f"{file.path} has the sha256 {digest[:12]}..., the published archive {published[:12]}..."
     return ""
+
+
+def _published(source: str, name: str) -> str | None:
+    return next((file.sha256 for host in SOURCES[source].hosts for file in host.files if file.name == name), None)
 
 
 def _genuine(name: str, part: str, which: Part, folder: Path, origin: str, passed_over: list[str]) -> Found | None:

@@ -208,7 +208,7 @@ _SETS = {
         unpacked=("WSCollection.xml",),
     ),
     "eval/coqa": _set(
-        "CoQA's development set, 500 conversations", "CC BY-SA 4.0, Apache, MSR-LA, by domain", 9_090_845,
+        "CoQA's development set, 500 conversations", "CC BY-SA 4.0 and others, by domain", 9_090_845,
         (
             "authors", "https://nlp.stanford.edu/data/coqa/",
             {"coqa-dev-v1.0.json": "dfa367a9733ce53222918d0231d9b3bedc2b8ee831a2845f62dfc70701f2540a"},
