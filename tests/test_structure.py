@@ -10,7 +10,7 @@ import wholegpt
 SOURCE = Path(wholegpt.__file__).parent
 # A room imports only rooms that stand before it.
 ROOMS = [
-    "errors", "progress", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory",
+    "errors", "progress", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory", "evalsets",
     "corpus", "tokenizer", "model", "inference",
     "training", "info", "zeroshot", "report",
 ]  # fmt: skip

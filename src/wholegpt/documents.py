@@ -202,7 +202,7 @@ def _decompressed(file: Path) -> Iterator[Iterator[bytes]]:
     try:
         with file.open("rb") as raw:
             if file.suffix == ".zst":
-                yield _lines(_zstd_chunks(raw, file))
+                yield _lines(zstd_chunks(raw, file))
             elif file.suffix == ".gz":
                 yield iter(gzip.GzipFile(fileobj=raw))
             else:
@@ -211,7 +211,7 @@ def _decompressed(file: Path) -> Iterator[Iterator[bytes]]:
         raise WholeGPTError(f"{file} is broken or cut off ({error})") from None
 
 
-def _zstd_chunks(raw: BinaryIO, file: Path) -> Iterator[bytes]:
+def zstd_chunks(raw: BinaryIO, file: Path) -> Iterator[bytes]:
     """The content of a zstd file piece by piece. Unlike the library's own reader it notices a cut-off frame, and it is
     fed little at a time, so that a bomb cannot fill the memory."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,20 @@ def test_fetch_offline(capsys, site, home):
     assert (code, lines) == (1, [])
     assert f"place a.txt (of {site.url.rstrip('/')}) in {home / 'a'} yourself" in error
     assert not site.requests
+
+
+def test_files_that_a_mirror_has_in_place_of_an_archive(capsys, site, tmp_path, monkeypatch):
+    monkeypatch.setitem(SOURCES, "a", replace(SOURCES["a"], unpacked=("c.txt", "d.txt")))
+    monkeypatch.setenv("WHOLEGPT_MIRROR", str(tmp_path))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "c.txt").write_text("text")
+    assert run(capsys, "list")[1][1].endswith("not here")
+    (tmp_path / "a" / "d.txt.gz").write_bytes(b"packed")
+    assert run(capsys, "list")[1][1].endswith(str(tmp_path / "a"))
+    assert run(capsys, "fetch", "a")[:2] == (0, [str(tmp_path / "a")])
+    assert not site.requests
+    assert run(capsys, "fetch", "a", "--host", "authors")[0] == 0
+    assert site.requests
 
 
 def test_verify(capsys, home):

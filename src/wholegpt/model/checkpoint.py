@@ -73,7 +73,7 @@ def find(model: str | Path) -> Path:
     if path.exists():
         return path
     name = sources.ALIASES.get(str(model), str(model))
-    if name not in sources.SOURCES:
+    if name not in {size.name for size in SIZES}:
         known = ", ".join(size.name for size in SIZES)
         raise WholeGPTError(f"{model} does not exist; expected a run, a checkpoint, or released weights: {known}")
     return sources.fetch(name)

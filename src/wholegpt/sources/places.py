@@ -72,6 +72,15 @@ def places(name: str, hosts: tuple[Host, ...]) -> Iterator[Place]:
             yield Place(snapshot, host)
 
 
+def unpacked(name: str) -> Path | None:
+    """The first folder that has a source's `unpacked` files, which are neither hashed nor read here."""
+    wanted = SOURCES[name].unpacked
+    for folder in folders(name) if wanted else []:
+        if all(any((folder / (file + ending)).is_file() for ending in ("", ".gz", ".zst")) for file in wanted):
+            return folder
+    return None
+
+
 def source_of(folder: Path) -> Source | None:
     """The source whose files lie in a folder, in one of its places; None for other folders."""
     return next(

@@ -63,7 +63,7 @@ def show(options: ListOptions) -> None:
 
 def _entry(name: str) -> dict[str, Any]:
     source = SOURCES[name]
-    place = next(places.places(name, source.hosts), None)
+    place, there = next(places.places(name, source.hosts), None), places.unpacked(name)
     return {
         "name": name,
         "aliases": [alias for alias, meant in ALIASES.items() if meant == name],
@@ -74,7 +74,7 @@ def _entry(name: str) -> dict[str, Any]:
             host.name: {"address": host.address, "files": {file.name: file.sha256 for file in host.files}}
             for host in source.hosts
         },
-        "folder": str(place.folder) if place else None,
+        "folder": str(place.folder) if place else str(there) if there else None,
         "host": place.host.name if place else None,
     }
 
@@ -90,7 +90,8 @@ def fetch(options: FetchOptions) -> None:
     for name in options.names:
         hosts_of(resolve(name), options.host)
     for name in options.names:
-        print(places.fetch(name, options.offline, options.host), flush=True)
+        there = None if options.host else places.unpacked(resolve(name))
+        print(there or places.fetch(name, options.offline, options.host), flush=True)
 
 
 def verify(options: VerifyOptions) -> None:
