@@ -143,6 +143,8 @@ def _read_recipe(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         if key not in fields or key in ("recipe", "output"):
             raise UsageError(f"recipe {path} has an unknown key {key}{_nearest(key, fields)}")
         expected = type(fields[key].default)
+        if expected is tuple and isinstance(value, list):
+            values[key] = value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         if not isinstance(value, expected) and not (expected is float and isinstance(value, int)):
             raise UsageError(f"recipe {path}: {key} is {value!r}, expected {expected.__name__}")
     return values

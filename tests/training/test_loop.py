@@ -19,10 +19,12 @@ from wholegpt.artifact import read_manifest
 from wholegpt.corpus.build import BuildOptions
 from wholegpt.corpus.build import build as build_corpus
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
-from wholegpt.training import loop
+from wholegpt.training import journal, loop, start
+from wholegpt.training.data import Data
 from wholegpt.training.loop import TrainOptions, train
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.optimizer import schedule
+from wholegpt.training.ranks import Team
 from wholegpt.training.shards import ShardsOptions
 from wholegpt.training.shards import build as build_shards
 
@@ -74,7 +76,7 @@ def test_two_runs_are_equal(shards, uninterrupted, tmp_path):
     assert result(tmp_path / "other") != result(uninterrupted)
 
 
-def start(shards: Path, output: Path) -> subprocess.Popen[bytes]:
+def launch(shards: Path, output: Path) -> subprocess.Popen[bytes]:
     flags = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "wholegpt", "train", str(shards), "-o", str(output), *flags]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
@@ -91,7 +93,7 @@ def wait_for_steps(process: subprocess.Popen[bytes], output: Path, steps: int) -
 
 def test_interrupted_equals_uninterrupted(shards, uninterrupted, tmp_path):
     output = tmp_path / "run"
-    process = start(shards, output)
+    process = launch(shards, output)
     wait_for_steps(process, output, 7)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
@@ -103,7 +105,7 @@ def test_interrupted_equals_uninterrupted(shards, uninterrupted, tmp_path):
 def test_killed_again_and_again_equals_uninterrupted(shards, uninterrupted, tmp_path):
     output = tmp_path / "run"
     for steps in (1, 11, 23):
-        process = start(shards, output)
+        process = launch(shards, output)
         wait_for_steps(process, output, steps)
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
@@ -115,7 +117,7 @@ def test_killed_again_and_again_equals_uninterrupted(shards, uninterrupted, tmp_
 def test_an_unfinished_run_of_other_options_is_not_continued(shards, tmp_path):
     partial = tmp_path / "run.partial"
     options = TrainOptions(shards, tmp_path / "run", **SMALL)
-    process = start(shards, tmp_path / "run")
+    process = launch(shards, tmp_path / "run")
     wait_for_steps(process, tmp_path / "run", 6)
     process.kill()
     process.wait(60)
@@ -209,18 +211,18 @@ def test_transformers_opens_a_run(uninterrupted):
 
 
 def test_batches_are_the_windows_of_the_order(shards):
-    options = TrainOptions(shards, shards, **SMALL)
-    data = loop.Data.open(options, 300)
+    data = Data.open(shards, 32, 0, 300)
     tokens = data.train.read(0, len(data.train))
     for step in (0, 7, 1000):
         starts = data.order.starts(step * 4, 4)
         expected = [tokens[start : start + 33].tolist() for start in starts.tolist()]
-        assert data.batch(step, options).tolist() == expected
+        assert data.batch(step, 4).tolist() == expected
+        assert torch.cat([data.batch(step, 4, rank, 2) for rank in range(2)]).tolist() == expected
 
 
 def test_held_out_bits_by_hand(shards, uninterrupted):
     model, _ = load(uninterrupted)
-    data = loop.Data.open(TrainOptions(shards, shards, **SMALL), 300)
+    data = Data.open(shards, 32, 0, 300)
     windows = (len(data.val) - 1) // 32
     losses = []
     for index in range(16):
@@ -266,18 +268,17 @@ def test_bfloat16_repeats_itself_too(shards, tmp_path):
 
 def test_the_setup_of_the_first_start_is_kept(shards, tmp_path, model):
     (tmp_path / "setup.json").write_text('{"threads": 7, "precision": "bfloat16"}')
-    options = TrainOptions(shards, tmp_path / "run", **(SMALL | {"threads": 0, "precision": "auto"}))
-    setup = loop._setup(tmp_path, model, loop.Data.open(options, 300), options)
+    setup = start.setup(tmp_path / "setup.json", model, torch.zeros(1, 9), 0, "auto", Team(torch.device("cpu")))
     assert (setup.threads, setup.precision) == (7, "bfloat16")
 
 
 def test_metrics_of_a_killed_run_are_cut(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n{"step": 3}\n{"step": 4}\n{"st')
-    loop._cut(path, 2)
+    journal.cut(path, 2)
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n'
     path.write_text('{"step": 1}\n{"step"')
-    loop._cut(path, 2)
+    journal.cut(path, 2)
     assert path.read_text() == '{"step": 1}\n'
 
 
@@ -305,7 +306,7 @@ def test_interrupted_after_the_last_step_nothing_is_trained_again(shards, uninte
         train(TrainOptions(shards, output, **SMALL))
     assert not output.exists()
     monkeypatch.setattr(artifact, moment, real)
-    monkeypatch.setattr("wholegpt.training.loop._step", None)  # one step would fail
+    monkeypatch.setattr("wholegpt.training.step.Stepper.take", None)  # one step would fail
     train(TrainOptions(shards, output, **SMALL))
     assert result(output) == result(uninterrupted)
     assert not (output / "state").exists()

@@ -75,7 +75,7 @@ def test_the_same_step_may_be_saved_again(model, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut off"])
-@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors", "progress.json"])
+@pytest.mark.parametrize("name", ["optimizer.safetensors", "model.safetensors", "progress.json"])
 def test_a_broken_state_is_refused_by_name(model, tmp_path, name, content):
     state.save(tmp_path, 4, model, optimizers(model), {})
     state.save(tmp_path, 5, model, optimizers(model), {})

@@ -9,7 +9,8 @@ from wholegpt.model.gpt import GPT
 
 def batch_loss(model: GPT, ids_BT: Tensor, precision: str) -> Tensor:
     """The mean loss over windows of T - 1 predictions each; the softmax is in float32 in either precision."""
-    with torch.autocast(ids_BT.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    with torch.autocast(ids_BT.device.type, dtype, enabled=precision != "float32"):
         x_BTD, _ = model.hidden_states(ids_BT[:, :-1])
         logits_BTV = model.unembed(x_BTD)
     return F.cross_entropy(logits_BTV.float().flatten(0, 1), ids_BT[:, 1:].flatten())
