@@ -266,7 +266,7 @@ def test_bfloat16_repeats_itself_too(shards, tmp_path):
     assert result(tmp_path / "exact") != result(tmp_path / "one")
 
 
-def test_the_setup_of_the_first_start_is_kept(shards, tmp_path, model):
+def test_the_setup_of_the_first_start_is_kept(tmp_path, model):
     (tmp_path / "setup.json").write_text('{"threads": 7, "precision": "bfloat16"}')
     setup = start.setup(tmp_path / "setup.json", model, torch.zeros(1, 9), 0, "auto", Team(torch.device("cpu")))
     assert (setup.threads, setup.precision) == (7, "bfloat16")

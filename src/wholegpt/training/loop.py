@@ -373,14 +373,16 @@ def _save(run: Run) -> dict[str, Any]:
     model = parallel.whole(run.model)
     if run.team.main:
         checkpoint.save(run.folder, model, run.tokenizer)
-    path = run.team.share(state.best(run.folder / artifact.STATE))
+    path = run.team.share(state.best(run.folder / artifact.STATE) if run.team.main else None)
     if path is None:
         return {}
-    best = Progress(**state.read(path, run.model, run.stepper.optimizers, run.team))
-    model = parallel.whole(run.model)
-    if run.team.main and best.step != run.options.steps:
-        (run.folder / "best").mkdir(exist_ok=True)
-        checkpoint.save(run.folder / "best", model, run.tokenizer)
+    best = Progress(**artifact.read_json(path / state.PROGRESS))
+    if best.step != run.options.steps:
+        state.read(path, run.model, run.stepper.optimizers, run.team)
+        model = parallel.whole(run.model)
+        if run.team.main:
+            (run.folder / "best").mkdir(exist_ok=True)
+            checkpoint.save(run.folder / "best", model, run.tokenizer)
     return {"best_step": best.step, "best_held_out_bits_per_byte": round(best.best_look, 4)}
 
 

@@ -11,6 +11,7 @@ is the sum. Left out: tensor and pipeline parallelism, which these sizes do not 
 
 import copy
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
@@ -50,18 +51,16 @@ def apply(
     sharded = kind == "fsdp" and team.launched
     # What is sharded goes to the device in shards; the whole may not fit.
     objective: nn.Module = Objective(model if sharded else model.to(team.device), precision)
-    if checkpointing:
+    if checkpointing or sharded:
         for block in model.h:
-            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+            block.forward = functools.partial(_forward, block.forward, checkpointing)
     if compiles:
         objective = _compile_blocks(model, objective, team, ids_BT) if sharded else _compile(objective, team, ids_BT)
     if sharded:
         return _shard(model, objective, team)
     if team.count > 1:
         places = [team.device.index] if team.device.type == "cuda" else None
-        wrapped = nn.parallel.DistributedDataParallel(
-            objective, device_ids=places, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        wrapped = nn.parallel.DistributedDataParallel(objective, device_ids=places, gradient_as_bucket_view=True)
         return cast(nn.Module, wrapped)
     return objective
 
@@ -106,6 +105,21 @@ def _gathered(tensor: Tensor) -> Tensor:
     return tensor.full_tensor().cpu() if is_shard(tensor) else tensor
 
 
+def _forward(
+    inner: Callable[..., tuple[Tensor, Any]],
+    checkpointing: bool,
+    x_BTD: Tensor,
+    past: tuple[Tensor, Tensor] | None,
+    mask_BHTS: Tensor | None = None,
+) -> tuple[Tensor, Any]:
+    """A block's forward pass, keys and values given out only where there is a cache for them: FSDP2 warns of views."""
+    if checkpointing:
+        y_BTD, present = checkpoint(inner, x_BTD, past, mask_BHTS, use_reentrant=False)
+    else:
+        y_BTD, present = inner(x_BTD, past, mask_BHTS)
+    return y_BTD, present if past is not None else None
+
+
 def _shard(model: GPT, objective: nn.Module, team: Team) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -135,7 +149,7 @@ def _compile_blocks(model: GPT, objective: nn.Module, team: Team, ids_BT: Tensor
     return objective
 
 
-def _try(use: Any, team: Team) -> bool:
+def _try(use: Callable[[], Any], team: Team) -> bool:
     """Whether what is compiled works on every rank; says so where it does not."""
     fault = ""
     try:

@@ -21,7 +21,8 @@ from wholegpt.training.ranks import LaunchedTeam, Team
 
 INDEX_MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
 INDEX_NAMES = {
-    ("torch", "Size"), ("torch", "float32"), ("torch.serialization", "_get_layout"), ("collections", "OrderedDict"),
+    ("torch", "Size"), ("torch", "float32"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
 }  # fmt: skip
 
 
