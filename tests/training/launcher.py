@@ -37,6 +37,7 @@ def start(job: dict[str, Any], rank: int, port: int) -> int:
     os.dup2(log, 2)
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", DeprecationWarning)  # torch's compiler uses what torch calls old
     code = 70
     try:
         code = run(["--debug", *job["arguments"]])

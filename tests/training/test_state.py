@@ -96,8 +96,13 @@ def test_pickled_code_does_not_run(model, tmp_path, fixtures, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for malicious in ("pytorch_model.bin", "legacy.bin", "plain.pkl"):
         state.save(tmp_path / "state", 5, model, optimizers(model), {})
-        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "optimizer.pt")
+        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "optimizer.safetensors")
         with pytest.raises(WholeGPTError, match="step-000005 cannot be read"):
             state.load(tmp_path / "state", model, optimizers(model))
-        (tmp_path / "state" / "step-000005" / "optimizer.pt").chmod(0o644)
+        (tmp_path / "state" / "step-000005" / "optimizer.safetensors").chmod(0o644)
+        shutil.rmtree(tmp_path / "state" / "step-000005" / "shards", ignore_errors=True)
+        (tmp_path / "state" / "step-000005" / "shards").mkdir()
+        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "shards" / ".metadata")
+        with pytest.raises(WholeGPTError, match="step-000005 cannot be read"):
+            state.load(tmp_path / "state", model, optimizers(model))
     assert not (tmp_path / "UNSAFE_PICKLE_RAN").exists()

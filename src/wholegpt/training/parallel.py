@@ -133,17 +133,26 @@ def _shard(model: GPT, objective: nn.Module, team: Team) -> nn.Module:
 
 
 def _compile(objective: nn.Module, team: Team, ids_BT: Tensor) -> nn.Module:
-    compiled = torch.compile(objective, dynamic=False)
-    works = _try(lambda: compiled(ids_BT).backward(), team)
+    compiled: list[Any] = []
+
+    def use() -> None:
+        compiled.append(torch.compile(objective, dynamic=False))
+        compiled[0](ids_BT).backward()
+
+    works = _try(use, team)
     objective.zero_grad()
-    return cast(nn.Module, compiled) if works else objective
+    return cast(nn.Module, compiled[0]) if works else objective
 
 
 def _compile_blocks(model: GPT, objective: nn.Module, team: Team, ids_BT: Tensor) -> nn.Module:
     trial = copy.deepcopy(model.h[0]).to(team.device)
-    trial.compile(dynamic=False)
-    x_BTD = torch.randn(len(ids_BT), ids_BT.shape[1] - 1, model.config.n_embd, device=team.device)
-    if _try(lambda: trial(x_BTD, None)[0].sum().backward(), team):
+
+    def use() -> None:
+        trial.compile(dynamic=False)
+        x_BTD = torch.randn(len(ids_BT), ids_BT.shape[1] - 1, model.config.n_embd, device=team.device)
+        trial(x_BTD, None)[0].sum().backward()
+
+    if _try(use, team):
         for block in model.h:
             block.compile(dynamic=False)
     return objective

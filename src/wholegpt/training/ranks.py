@@ -32,6 +32,9 @@ BEAT_SECONDS = 1.0
 # So many beats without a new sign of life make a rank dead.
 BEATS_TO_LIVE = 3
 
+# Programs of one command may start so far apart.
+START_SECONDS = 60.0
+
 Value = TypeVar("Value")
 
 
@@ -83,12 +86,12 @@ class LaunchedTeam(Team):
     def __init__(self, device: torch.device, timeout_seconds: float) -> None:
         super().__init__(device)
         self.local_rank, self.local_count = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        self._store, self.rank, self.count = next(rendezvous("env://", timeout=timedelta(seconds=timeout_seconds)))
-        # The watch below ends a rank that waits too long, with a name; these time-outs are only its safety net.
-        patience = timedelta(seconds=2 * timeout_seconds)
+        # The watch below ends a rank that waits too long, with a name; this time-out is only its safety net.
+        patience = timedelta(seconds=2 * timeout_seconds + START_SECONDS)
+        store, self.rank, self.count = _meet(patience)
         dist.init_process_group(
             "nccl" if device.type == "cuda" and dist.is_nccl_available() else "gloo",
-            store=PrefixStore("gradients", self._store),
+            store=PrefixStore("gradients", store),
             rank=self.rank,
             world_size=self.count,
             timeout=patience,
@@ -96,9 +99,11 @@ class LaunchedTeam(Team):
         self.talk = dist.new_group(backend="gloo", timeout=patience)
         self._step, self._since, self._timeout_seconds = 0, time.monotonic(), timeout_seconds
         self._left = threading.Event()
-        self._give_sign(self._store, 0)
+        self._store = _meet(patience)[0]  # a connection of its own: the other may be held by a call that waits
+        self._give_sign(0)
         self.wait()
-        threading.Thread(target=self._watch, name="watch over the other ranks", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name="watch over the other ranks", daemon=True)
+        self._watcher.start()
 
     def share(self, value: Value) -> Value:
         box = [value if self.main else None]
@@ -145,34 +150,42 @@ class LaunchedTeam(Team):
         words += [f"rank {rank} is late: still in step {now[rank][1] + 1}" for rank in late]
         return ", ".join(words)
 
-    def leave(self) -> None:
-        """Part from the others in peace."""
+    def leave(self, in_peace: bool) -> None:
+        """Part from the others: in peace, which means all at the same place, or after an error."""
         self._left.set()
-        dist.destroy_process_group()
+        self._watcher.join()  # a thread that is inside the store when Python ends aborts the process
+        if in_peace:
+            dist.destroy_process_group()
 
     def _watch(self) -> None:
-        store, beats = self._store.clone(), 0
+        beats = 0
         while not self._left.wait(BEAT_SECONDS):
             beats += 1
-            self._give_sign(store, beats)
+            self._give_sign(beats)
             # Where nobody is missing, all compute: a long step, a compilation, the main rank at its samples.
             if time.monotonic() - self._since > self._timeout_seconds and (who := self.missing()):
                 say(f"rank {self.rank} waited {self._timeout_seconds:.0f} s in step {self._step + 1}: {who}")
                 os._exit(1)  # the main thread waits inside a library and cannot be reached
 
-    def _give_sign(self, store: Store, beats: int) -> None:
-        store.set(f"sign of {self.rank}", f"{beats} {self._step}")
+    def _give_sign(self, beats: int) -> None:
+        self._store.set(f"sign of {self.rank}", f"{beats} {self._step}")
 
     def _signs(self) -> list[tuple[int, int]]:
         """Of each rank its beats and its step."""
-        store = self._store.clone()
-        found = [store.get(f"sign of {rank}").split() for rank in range(self.count)]
+        found = [self._store.get(f"sign of {rank}").split() for rank in range(self.count)]
         return [(int(beats), int(step)) for beats, step in found]
+
+
+def _meet(patience: timedelta) -> tuple[Store, int, int]:
+    """A connection to the store through which the ranks find each other, this rank, and how many there are."""
+    store, rank, count = next(rendezvous("env://", timeout=patience))
+    # torchrun may keep its store when it starts the ranks again, and in it the addresses of those that died.
+    return PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store), rank, count
 
 
 @contextmanager
 def join(device: str, timeout_seconds: float) -> Iterator[Team]:
-    """This process's place among the ranks, with its device; after an error the others are left as they are."""
+    """This process's place among the ranks, with its device."""
     launched = "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ
     chosen = _device(device, int(os.environ["LOCAL_RANK"]) if launched else None)
     if not launched:
@@ -181,10 +194,10 @@ def join(device: str, timeout_seconds: float) -> Iterator[Team]:
     team = LaunchedTeam(chosen, timeout_seconds)
     try:
         yield team
-    except Interrupted:
-        team.leave()  # all ranks stop after the same step
+    except BaseException as error:
+        team.leave(in_peace=isinstance(error, Interrupted))  # all ranks stop after the same step
         raise
-    team.leave()
+    team.leave(in_peace=True)
 
 
 def is_shard(tensor: Tensor) -> "TypeGuard[DTensor]":

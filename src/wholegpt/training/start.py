@@ -19,7 +19,7 @@ def check_batch(batch_size: int, team: Team) -> None:
     """UsageError with the nearest batch that does, where this one does not divide among the ranks."""
     if batch_size % team.count:
         lower = batch_size // team.count * team.count
-        nearest = min({lower, lower + team.count} - {0}, key=lambda size: abs(size - batch_size))
+        nearest = min({lower, lower + team.count} - {0}, key=lambda size: (abs(size - batch_size), size))
         raise UsageError(
             f"--batch-size {batch_size} does not divide among {team.count} ranks; the nearest that does is {nearest}"
         )

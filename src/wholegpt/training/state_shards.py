@@ -6,6 +6,7 @@ the tensors are read as tensors only.
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def read(folder: Path, tensors: dict[str, Tensor], team: Team) -> None:
     """Fill these tensors, or this rank's part of them; WholeGPTError where they do not fit."""
     group = team.talk if isinstance(team, LaunchedTeam) else None
     try:
-        load(tensors, storage_reader=_Reader(folder), process_group=group, no_dist=group is None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
+            load(tensors, storage_reader=_Reader(folder), process_group=group, no_dist=group is None)
     except (CheckpointException, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise WholeGPTError(f"{folder.name}: {type(error).__name__}") from None
     except pickle.UnpicklingError as error:
