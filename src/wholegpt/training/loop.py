@@ -38,7 +38,8 @@ from wholegpt.training import optimizer as optimizers
 from wholegpt.training import probe, state
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.order import WindowOrder
-from wholegpt.training.shards import VAL, Tokens
+from wholegpt.training.shard_files import VAL
+from wholegpt.training.tokens import Tokens
 
 # A look at the held-out part during training: so many windows, spread over it.
 HELD_OUT_WINDOWS = 16

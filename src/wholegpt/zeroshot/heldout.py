@@ -14,7 +14,8 @@ from wholegpt.inference.scoring import text_logprob
 from wholegpt.model.gpt import GPT
 from wholegpt.progress import bar
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training.shards import VAL, Tokens
+from wholegpt.training.shard_files import VAL
+from wholegpt.training.tokens import Tokens
 from wholegpt.zeroshot import baselines
 from wholegpt.zeroshot.metrics import NOTHING, Likelihood
 
