@@ -138,10 +138,11 @@ class ShardWriter:
         self._folder, self._part, self._format, self._dtype = folder, part, layout_name, dtype
         self._shard_tokens = shard_tokens
         self.position = position
-        if any(position):
-            self._stream = self._open_again()
-        else:
-            self._stream = self._open()
+        self._stream = self._open_again() if any(position) else self._open()
+        later = position[0] + 1
+        while layout_name == "llm.c" and self._path(later).exists():
+            self._path(later).unlink()
+            later += 1
 
     def write(self, tokens: NDArray[Any]) -> None:
         while len(tokens):
