@@ -214,14 +214,13 @@ def _batches(found: Sequence[Source], start: Position) -> Iterator[_Batch]:
 def _encoder(tokenizer: Tokenizer, dtype: np.dtype[Any], options: ShardsOptions) -> Callable[[_Batch], _Encoded]:
     """The work of a thread: a batch to tokens and counts."""
 
-    def part_of(source_part: str, text: str) -> str:
-        held_out = documents.share(text, options.seed) < options.held_out
-        return source_part or (VAL if held_out else TRAIN)
+    def part_of(text: str) -> str:
+        return VAL if documents.share(text, options.seed) < options.held_out else TRAIN
 
     def encode(batch: _Batch) -> _Encoded:
         by_part: dict[str, list[bytes]] = {}
         for source_part, text in batch.texts:
-            by_part.setdefault(part_of(source_part, text), []).append(text.encode())
+            by_part.setdefault(source_part or part_of(text), []).append(text.encode())
         ids, counts = {}, {}
         for part, texts in by_part.items():
             tokens = tokenizer.encode_documents(texts).astype(dtype)
