@@ -38,7 +38,7 @@ from wholegpt.training.shard_files import (
 
 PARTS = (TRAIN, VAL)
 # What a kill may cost [seconds of work], beside reading the begun input file again.
-SECONDS_BETWEEN_SAVES = 1.0
+SECONDS_BETWEEN_SAVES = 2.0
 DEFAULT_HELD_OUT, DEFAULT_SEED = 0.05, 0
 
 
