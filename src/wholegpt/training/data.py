@@ -11,8 +11,9 @@ from torch import Tensor
 from wholegpt import artifact
 from wholegpt.documents import TRAIN
 from wholegpt.errors import WholeGPTError
-from wholegpt.training.order import WindowOrder
-from wholegpt.training.shards import VAL, Tokens
+from wholegpt.training.order import WindowOrder, samples
+from wholegpt.training.shard_files import VAL
+from wholegpt.training.tokens import Tokens
 
 # A look at the held-out part during training: so many windows, spread over it.
 HELD_OUT_WINDOWS = 16
@@ -46,10 +47,9 @@ class Data:
     def batch(self, step: int, batch_size: int, rank: int = 0, ranks: int = 1) -> Tensor:
         """This rank's windows of one step [batch_size / ranks, n_ctx + 1]: a function of the seed and the step.
 
-        The ranks' windows after one another are the batch, whatever their number.
+        The windows of all ranks are the batch, whatever their number.
         """
-        share = batch_size // ranks
-        starts = self.order.starts(step * batch_size + rank * share, share)
+        starts = self.order.starts_of(samples(step, batch_size, rank, ranks))
         return torch.stack([self._window(self.train, int(start)) for start in starts])
 
     def batches(self, first: int, steps: int, batch_size: int, rank: int, ranks: int) -> Iterator[tuple[int, Tensor]]:
