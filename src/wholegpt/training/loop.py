@@ -35,7 +35,7 @@ from wholegpt.model.gpt import GPT, GPTConfig, parameter_count
 from wholegpt.progress import Bar, bar, say
 from wholegpt.tokenizer import Tokenizer
 from wholegpt.training import optimizer as optimizers
-from wholegpt.training import probe, state
+from wholegpt.training import plan, probe, state, sweep
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.order import WindowOrder
 from wholegpt.training.shards import VAL, Tokens
@@ -49,12 +49,12 @@ SAMPLE_TOKENS = 60
 class TrainOptions:
     """Train a GPT-2 on token shards (section 2); the defaults are the paper's smallest model."""
 
-    shards: tyro.conf.Positional[Path]
+    shards: tyro.conf.Positional[Path] = Path("shards")
     """Directory from `wholegpt shards`."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("run")
     """Directory to write; an interrupted run in it is resumed."""
     recipe: str = ""
-    """A .toml file with values for these options, or the name of one that comes with wholegpt: demo."""
+    """A .toml file with values for these options, or small, medium, large, xl, fast, demo, smoke."""
     n_layer: int = 12
     """Blocks."""
     n_head: int = 12
@@ -107,6 +107,12 @@ class TrainOptions:
     """cpu, cuda, ..."""
     overwrite: bool = False
     """Replace a run made otherwise."""
+    dry_run: bool = False
+    """Print parameters, operations, memory and time, and train nothing."""
+    memory_gb: float = 0.0
+    """For --dry-run: plan for a GPU with so much memory; 0: for the device here [GB]."""
+    sweep: str = ""
+    """Train once for each value of an option, such as lr=0.001,0.003,0.01, and compare on the held-out part."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batch_size", "evaluate_every", "sample_every", "save_every"):
@@ -149,6 +155,16 @@ class Data:
         starts = self.order.starts(step * options.batch_size, options.batch_size)
         windows = [torch.from_numpy(self.train.read(int(start), options.n_ctx + 1)) for start in starts]
         return torch.stack(windows)
+
+
+def begin(options: TrainOptions) -> None:
+    """The verb: train; with --dry-run only plan it; with --sweep once for each value."""
+    if options.dry_run:
+        plan.show(options)
+    elif options.sweep:
+        sweep.run(options, train)
+    else:
+        train(options)
 
 
 def train(options: TrainOptions) -> Artifact:
