@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from wholegpt import artifact
+from wholegpt import artifact, compiled
 from wholegpt.documents import TRAIN
 from wholegpt.model import checkpoint
 from wholegpt.model.convert.contents import shapes
@@ -149,12 +149,28 @@ def _show_time(options: "TrainOptions", config: GPTConfig, device: str, half: bo
             f"time            {_duration(hours)} on {NODE_DEVICES} x {NODE} at an MFU of {share:.0%} (PaLM) of "
             f"{peak / 1e12:.0f} TFLOP/s: {_short(hours * NODE_DEVICES)} GPU-hours"
         )
-    if not options.memory_gb and device in UTILISATION:
-        here, share = flops.peak_flops(torch.device(device), "bfloat16" if half else "float32"), UTILISATION[device]
-        print(
-            f"time            {_duration(work / (share * here) / 3600)} on this {device} at {share:.0%} of its "
-            f"{here / 1e12:.3g} TFLOP/s"
-        )
+    if options.memory_gb or device not in UTILISATION:
+        return
+    share, threads = UTILISATION[device], options.threads or compiled.threads()
+    peak = _cpu_peak(half) * threads if device == "cpu" else flops.peak_flops(torch.device(device), _dtype(half))
+    print(
+        f"time            {_duration(work / (share * peak) / 3600)} on this {device}"
+        f"{f', {threads} free cores' if device == 'cpu' else ''}, at {share:.0%} of {peak / 1e12:.3g} TFLOP/s"
+    )
+
+
+def _cpu_peak(half: bool) -> float:
+    """FLOP/s of one thread: several would wait for each other where something else runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return flops.measured_flops(torch.device("cpu"), getattr(torch, _dtype(half)))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _dtype(half: bool) -> str:
+    return "bfloat16" if half else "float32"
 
 
 def _precision(options: "TrainOptions", device: str) -> str:
