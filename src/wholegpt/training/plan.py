@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 UTILISATION = {"cuda": 0.40, "cpu": 0.65}
 # What training is said to take elsewhere: one node.
 NODE, NODE_DEVICES = "H100", 8
-# Share of a device's memory to plan with: the rest is for PyTorch itself, its kernels and fragments.
-USABLE = 0.9
+# Share of a device's memory to plan with: the rest is for PyTorch itself and for fragments. On a CPU the system's heap
+# has been seen to hold half as much again as the tensors.
+USABLE = {"cuda": 0.9, "cpu": 0.6}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def memory(
     by_muon = blocks if optimizer == "muon" else 0
     layer = tokens * ((2 * 4 + 14 * (2 if half else 4)) * D + 4 * config.n_head)
     kept = layer + L * tokens * 4 * D if checkpointing else L * layer
-    logits = min(tokens * V, max(V, LOGITS_AT_A_TIME[device]))
+    logits = min(tokens * V, max(V, LOGITS_AT_A_TIME.get(device, LOGITS_AT_A_TIME["cpu"])))
     return Memory(
         weights=4 * parameters + (2 * (blocks + V * D) if half else 0),
         gradients=4 * (parameters + V * D),
@@ -128,13 +129,13 @@ def _show_memory(options: "TrainOptions", config: GPTConfig, device: str, half: 
         f"memory          {_gigabytes(parts.total)} a device: {options.micro_batch_size} windows at a time, "
         f"products in {products}\n                {listed}"
     )
-    available = 1e9 * options.memory_gb or _device_bytes(device)
+    available, usable = 1e9 * options.memory_gb or _device_bytes(device), USABLE.get(device, USABLE["cpu"])
     if not available:
         return
-    most = largest_micro_batch(USABLE * available, options.batch_size, need)
-    twice = largest_micro_batch(USABLE * available, options.batch_size, lambda windows: need(windows, True))
+    most = largest_micro_batch(usable * available, options.batch_size, need)
+    twice = largest_micro_batch(usable * available, options.batch_size, lambda windows: need(windows, True))
     print(
-        f"fits            {USABLE:.0%} of {_gigabytes(available)}: --micro-batch-size {most}, or {twice} where each "
+        f"fits            {usable:.0%} of {_gigabytes(available)}: --micro-batch-size {most}, or {twice} where each "
         f"block computes its activations twice{'' if twice else ': nothing fits'}"
     )
 
