@@ -46,10 +46,11 @@ def random_model(config: GPTConfig) -> GPT:
     return GPT(config)
 
 
-def wholegpt(weights: GPT, precision: str, compiled: bool, plain: bool = False) -> Trainee:
-    """Ours; `plain` with the whole matrix of logits and F.cross_entropy."""
+def wholegpt(weights: GPT, precision: str, compiled: bool, plain: bool = False, multiple: int = 1) -> Trainee:
+    """Ours; `plain` with the whole matrix of logits and F.cross_entropy; the vocabulary padded to a multiple."""
     model = GPT(weights.config).to(weights.wte.weight.device)
     model.load_state_dict(weights.state_dict())
+    model.wte.weight = nn.Parameter(F.pad(model.wte.weight.detach(), (0, 0, 0, -weights.config.vocab_size % multiple)))
     of_batch = _plain_loss if plain else batch_loss
     of_batch = torch.compile(of_batch) if compiled else of_batch
     steppers = optimizers.build(model, "adamw", RATE, 0.0, DECAY, BETAS)

@@ -123,6 +123,17 @@ def test_token_weights_and_sums_over_parts():
     assert float(whole) == pytest.approx(float(sum(parts)), rel=1e-6)
 
 
+def test_rows_that_pad_the_table_are_no_tokens():
+    x, weight, targets = random_head(40, 16, 100)
+    expected = with_gradients(lambda x, weight: F.cross_entropy(x @ weight.t(), targets), x, weight)
+    padded = torch.cat((weight, torch.full((28, 16), 9.0)))
+    found = with_gradients(lambda x, weight: linear_cross_entropy(x, weight, targets, vocab_size=100), x, padded)
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+    torch.testing.assert_close(found[2][:100], expected[2])
+    assert not found[2][100:].any()
+
+
 def test_losses_too_large_for_the_probability():
     """Where the target's probability is below the smallest float32, and where one token is certain."""
     x, weight = torch.tensor([[1.0]]), torch.tensor([[200.0], [0.0], [-300.0]])

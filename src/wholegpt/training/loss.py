@@ -5,7 +5,7 @@ Here they exist for some tokens at a time and are turned into their part of the 
 that nothing of them is kept for the backward pass. Losses, and the gradient of the embedding, are added up in float32
 whatever the precision of the products.
 
-Shape suffixes: N tokens, n tokens at a time, D width, V vocabulary (rounded up on a GPU).
+Shape suffixes: N tokens, n tokens at a time, D width, V vocabulary, with rows that pad it.
 """
 
 import functools
@@ -16,22 +16,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from wholegpt.model.gpt import GPT
 
 IGNORED = -100
 # On a CPU as few as keep the products fast; a GPU is idle with less (2,670 tokens of GPT-2's vocabulary).
 LOGITS_AT_A_TIME = {"cpu": 2**23, "cuda": 2**27}
-# GPUs multiply faster by matrices whose sides are multiples of this; the logits beyond the vocabulary are left out.
-GPU_MULTIPLE = 64
 
 
 def batch_loss(model: GPT, ids_BT: Tensor, precision: str) -> Tensor:
     """The mean loss over windows of T - 1 predictions each; the softmax is in float32 in any precision."""
     with torch.autocast(ids_BT.device.type, getattr(torch, precision), enabled=precision != "float32"):
         x_BTD, _ = model.hidden_states(ids_BT[:, :-1])
-        return linear_cross_entropy(x_BTD.flatten(0, 1), model.wte.weight, ids_BT[:, 1:].flatten())
+        targets_N = ids_BT[:, 1:].flatten()
+        return linear_cross_entropy(
+            x_BTD.flatten(0, 1), model.wte.weight, targets_N, vocab_size=model.config.vocab_size
+        )
 
 
 def linear_cross_entropy(
@@ -40,20 +40,22 @@ def linear_cross_entropy(
     targets_N: Tensor,
     token_weights_N: Tensor | None = None,
     reduction: Literal["mean", "sum"] = "mean",
+    vocab_size: int | None = None,
 ) -> Tensor:
     """`F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, in float32 and without all logits in memory.
 
     Targets of `IGNORED` do not count; `token_weights_N` says how much each of the others does. `mean` divides the sum
-    by that of the weights (nan where nothing counts). Under autocast the products have its precision, otherwise that of
-    the tensors. One backward pass uses the gradients up: a second one raises RuntimeError.
+    by that of the weights (nan where nothing counts). Rows of the table from `vocab_size` on are no tokens: they pad
+    it, and their gradients are zero. Under autocast the products have its precision, otherwise that of the tensors. One
+    backward pass uses the gradients up: a second one raises RuntimeError.
     """
     counts_N = (targets_N != IGNORED).float()
     if token_weights_N is not None:
         counts_N = counts_N * token_weights_N
     device = x_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_ND.dtype
-    with_gradients = torch.is_grad_enabled()
-    total: Tensor = _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, counts_N, dtype, with_gradients)  # type: ignore[no-untyped-call]
+    tokens, with_gradients = vocab_size or len(weight_VD), torch.is_grad_enabled()
+    total: Tensor = _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, counts_N, tokens, dtype, with_gradients)  # type: ignore[no-untyped-call]
     return total / counts_N.sum() if reduction == "mean" else total
 
 
@@ -67,20 +69,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         targets_N: Tensor,
         counts_N: Tensor,
+        tokens: int,
         dtype: torch.dtype,
         with_gradients: bool,
     ) -> Tensor:
-        N, tokens = len(x_ND), len(weight_VD)
-        on_gpu = x_ND.device.type == "cuda"
-        table_VD = weight_VD.to(dtype)
-        if on_gpu:
-            table_VD = F.pad(table_VD, (0, 0, 0, -tokens % GPU_MULTIPLE))
-        turn = slopes if torch.compiler.is_compiling() else _fastest_slopes(on_gpu)
+        N, table_VD = len(x_ND), weight_VD.to(dtype)
+        turn = slopes if torch.compiler.is_compiling() else _fastest_slopes(x_ND.device.type == "cuda")
         x_gradient_ND = torch.empty_like(x_ND) if with_gradients else None
         weight_gradient_VD = torch.zeros_like(table_VD, dtype=torch.float32) if with_gradients else None
         total = torch.zeros((), device=x_ND.device)
-        pieces = -(-N * tokens // LOGITS_AT_A_TIME.get(x_ND.device.type, LOGITS_AT_A_TIME["cpu"]))
-        rows = -(-N // max(1, pieces))
+        pieces = -(-N * len(table_VD) // LOGITS_AT_A_TIME.get(x_ND.device.type, LOGITS_AT_A_TIME["cpu"]))
+        rows = max(1, -(-N // max(1, pieces)))
         for start in range(0, N, rows):
             part = slice(start, start + rows)
             x_nD, counts_n1 = x_ND[part].to(dtype), counts_N[part, None]
@@ -91,14 +90,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 x_gradient_ND[part] = (slopes_nV @ table_VD) * counts_n1
                 _add_product(weight_gradient_VD, slopes_nV.t(), x_nD * counts_n1.to(dtype))
         if weight_gradient_VD is not None:
-            ctx.save_for_backward(x_gradient_ND, weight_gradient_VD[:tokens])
+            ctx.save_for_backward(x_gradient_ND, weight_gradient_VD)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x_gradient_ND, weight_gradient_VD = ctx.saved_tensors  # scaled in place, for they are large
-        return x_gradient_ND.mul_(upstream), weight_gradient_VD.mul_(upstream), None, None, None, None
+        return x_gradient_ND.mul_(upstream), weight_gradient_VD.mul_(upstream), None, None, None, None, None
 
 
 def _add_product(sum_: Tensor, left: Tensor, right: Tensor) -> None:
