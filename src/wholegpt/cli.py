@@ -28,7 +28,7 @@ VERBS = {
         "§2.2  how vocabularies fit a text",
     ),
     "shards": ("wholegpt.training.shards", "ShardsOptions", "build", "§2    documents to token files"),
-    "train": ("wholegpt.training.loop", "TrainOptions", "train", "§2.3  token files to a model"),
+    "train": ("wholegpt.training.loop", "TrainOptions", "begin", "§2.3  token files to a model"),
     "evaluate": ("wholegpt.zeroshot.evaluate", "EvaluateOptions", "evaluate", "§3    tasks, with files to check"),
     "score": ("wholegpt.zeroshot.evaluate", "ScoreOptions", "score", "§3.1  perplexity and bits per byte of any text"),
     "generate": ("wholegpt.inference.generate", "GenerateOptions", "generate", "§8    continue prompts"),

@@ -177,8 +177,8 @@ def test_transformers_opens_a_run(uninterrupted):
         torch.testing.assert_close(model(ids), theirs, atol=1e-4, rtol=0)
 
 
-def test_batches_are_the_windows_of_the_order(shards):
-    data = Data.open(shards, 32, 0, 300)
+def test_batches_are_the_windows_of_the_order(shards, tokenizer):
+    data = Data.open(shards, 32, 0, tokenizer)
     tokens = data.train.read(0, len(data.train))
     for step in (0, 7, 1000):
         starts = data.order.starts(step * 4, 4)
@@ -187,9 +187,9 @@ def test_batches_are_the_windows_of_the_order(shards):
         assert [data.batch(step, 4, rank, 2).tolist() for rank in range(2)] == [expected[::2], expected[1::2]]
 
 
-def test_held_out_bits_by_hand(shards, uninterrupted):
+def test_held_out_bits_by_hand(shards, tokenizer, uninterrupted):
     model, _ = load(uninterrupted)
-    data = Data.open(shards, 32, 0, 300)
+    data = Data.open(shards, 32, 0, tokenizer)
     windows = (len(data.val) - 1) // 32
     losses = []
     for index in range(16):

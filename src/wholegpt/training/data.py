@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wholegpt import artifact
 from wholegpt.documents import TRAIN
 from wholegpt.errors import WholeGPTError
+from wholegpt.tokenizer import Tokenizer
 from wholegpt.training.order import WindowOrder, samples
 from wholegpt.training.shard_files import VAL
-from wholegpt.training.tokens import Tokens
+from wholegpt.training.tokens import Tokens, bytes_per_token
 
 # A look at the held-out part during training: so many windows, spread over it.
 HELD_OUT_WINDOWS = 16
@@ -30,17 +30,16 @@ class Data:
     val_bytes_per_token: float
 
     @classmethod
-    def open(cls, shards: Path, n_ctx: int, seed: int, vocab_size: int) -> "Data":
+    def open(cls, shards: Path, n_ctx: int, seed: int, tokenizer: Tokenizer) -> "Data":
         """The shards of a directory, read in windows of `n_ctx` predictions."""
-        counts = artifact.read_manifest(shards)["counts"]
-        parts = {name: Tokens(shards, name, vocab_size) for name in (TRAIN, VAL)}
+        parts = {name: Tokens(shards, name, tokenizer.vocab_size) for name in (TRAIN, VAL)}
         for name, tokens in parts.items():
             if len(tokens) <= n_ctx:
                 raise WholeGPTError(
                     f"the {name} part of {shards} has {len(tokens):,} tokens, one window takes {n_ctx + 1:,}; "
                     "give more text or a smaller --n-ctx"
                 )
-        density = {name: counts[name]["bytes"] / counts[name]["tokens"] for name in parts}
+        density = {name: bytes_per_token(shards, name, tokenizer) for name in parts}
         order = WindowOrder(len(parts[TRAIN]), n_ctx, seed)
         return cls(parts[TRAIN], parts[VAL], order, density[TRAIN], density[VAL])
 

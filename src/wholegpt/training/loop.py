@@ -13,13 +13,9 @@ On a CPU with one number of threads, an interrupted run gives the same weights b
 any number of ranks (`torchrun -m wholegpt train ...`) it is the same training, up to rounding.
 """
 
-import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,26 +25,25 @@ import tyro
 
 from wholegpt import artifact
 from wholegpt.artifact import Artifact
-from wholegpt.errors import Interrupted, UsageError, WholeGPTError
-from wholegpt.inference.engine import generate
+from wholegpt.errors import Interrupted, UsageError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, GPTConfig, parameter_count
-from wholegpt.progress import say
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training import journal, memory, parallel, probe, ranks, start, state
+from wholegpt.training import journal, memory, parallel, plan, probe, ranks, running, start, state, sweep
 from wholegpt.training import optimizer as optimizers
 from wholegpt.training.data import Data
-from wholegpt.training.journal import METRICS, SAMPLES, SKIPPED, Journal
-from wholegpt.training.metrics import Meter, verdict
+from wholegpt.training.metrics import Meter
 from wholegpt.training.parallel import Kind
 from wholegpt.training.ranks import Team
-from wholegpt.training.step import Outcome, Stepper
+from wholegpt.training.running import Progress, Run
+from wholegpt.training.signals import stop_requested
+from wholegpt.training.step import Stepper
+from wholegpt.training.tokens import tokenizer_of
 
-SAMPLE_TOKENS = 60
 # Options that decide how a training is done, but not (rounding aside) what comes out: they may change on the way.
 INCIDENTAL = (
     "micro_batch_size", "parallel", "compile", "activation_checkpointing", "pad_vocabulary", "save_every",
-    "keep_states", "skip_limit", "rank_timeout", "tensorboard", "reference",
+    "keep_states", "skip_limit", "rank_timeout", "tensorboard", "reference", "dry_run", "memory_gb", "sweep",
 )  # fmt: skip
 
 
@@ -56,12 +51,12 @@ INCIDENTAL = (
 class TrainOptions:
     """Train a GPT-2 on token shards (section 2); the defaults are the paper's smallest model."""
 
-    shards: tyro.conf.Positional[Path]
+    shards: tyro.conf.Positional[Path] = Path("shards")
     """Directory from `wholegpt shards`."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("run")
     """Directory to write; an interrupted run in it is resumed."""
     recipe: str = ""
-    """A .toml file with values for these options, or the name of one that comes with wholegpt: demo."""
+    """A .toml file with values for these options, or small, medium, large, xl, fast, demo, smoke."""
     n_layer: int = 12
     """Blocks."""
     n_head: int = 12
@@ -136,6 +131,12 @@ class TrainOptions:
     """Write the metrics for TensorBoard, too."""
     reference: tuple[tuple[float, float], ...] = ()
     """A curve to compare with: tokens and loss [nats a token] of each point."""
+    dry_run: bool = False
+    """Print parameters, operations, memory and time, and train nothing."""
+    memory_gb: float = 0.0
+    """For --dry-run: plan for a GPU with so much memory; 0: for the device here [GB]."""
+    sweep: str = ""
+    """Train once for each value of an option, such as lr=0.001,0.003,0.01, and compare on the held-out part."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "micro_batch_size", "evaluate_every", "sample_every", "save_every",
@@ -152,6 +153,16 @@ class TrainOptions:
             raise UsageError(str(error)) from None
 
 
+def begin(options: TrainOptions) -> None:
+    """The verb: train; with --dry-run only plan it; with --sweep once for each value."""
+    if options.dry_run:
+        plan.show(options)
+    elif options.sweep:
+        sweep.run(options, train)
+    else:
+        train(options)
+
+
 def train(options: TrainOptions) -> Artifact:
     """Train, or go on where the same command stopped; raises Interrupted after a stop with the state saved."""
     with ranks.join(options.device, options.rank_timeout) as team:
@@ -163,7 +174,7 @@ def train(options: TrainOptions) -> Artifact:
         start.check_batch(options.batch_size, team)
         if options.tensorboard:
             journal.check_tensorboard()
-        tokenizer = Tokenizer.load(options.shards)
+        tokenizer = tokenizer_of(options.shards)
         torch.manual_seed(options.seed)
         if options.init:
             model = start.released(options.init, options.dropout, options.shards, tokenizer)
@@ -171,7 +182,7 @@ def train(options: TrainOptions) -> Artifact:
             model = GPT(options.model_config(tokenizer.vocab_size))
         model.separator = tokenizer.eot if options.doc_mask else None
         options = replace(options, n_ctx=min(options.n_ctx, model.config.n_ctx))
-        data = Data.open(options.shards, options.n_ctx, options.seed, tokenizer.vocab_size)
+        data = Data.open(options.shards, options.n_ctx, options.seed, tokenizer)
         with run.write(resume=True) if team.main else nullcontext(run.partial) as folder:
             team.wait()  # until the folder is there
             run.counts = _train(folder, model, tokenizer, data, options, team)
@@ -207,7 +218,7 @@ def _train(
         )  # fmt: skip
         run = Run(folder, model, tokenizer, data, stepper, setup.precision, options, team)
         progress = _loop(run)
-        best = _save(run)
+        best = running.save(run)
     return {
         "parameters": parameters,
         "steps": options.steps,
@@ -223,40 +234,6 @@ def _train(
     }
 
 
-@dataclass(frozen=True)
-class Run:
-    """What the loop works with."""
-
-    folder: Path
-    model: GPT
-    tokenizer: Tokenizer
-    data: Data
-    stepper: Stepper
-    precision: str
-    options: TrainOptions
-    team: Team
-
-
-@dataclass
-class Progress:
-    """How far a run is: what is saved beside weights and moments."""
-
-    step: int = 0
-    """Steps that are done."""
-    seconds: float = 0.0
-    """They took, earlier starts included."""
-    last_look: float = math.nan
-    """Bits per byte on held-out text, the last time."""
-    held_out: float | None = None
-    """The same after exactly this step, if it was looked at."""
-    best_look: float = math.inf
-    skipped: int = 0
-    """Steps that were not taken."""
-    skipped_in_a_row: int = 0
-    scaler: dict[str, Any] = field(default_factory=dict)
-    """The scale of float16."""
-
-
 def _loop(run: Run) -> Progress:
     """All steps that are left."""
     options, team, stepper = run.options, run.team, run.stepper
@@ -269,7 +246,7 @@ def _loop(run: Run) -> Progress:
     batches = run.data.batches(progress.step, options.steps, options.batch_size, team.rank, team.count)
     with (
         journal.kept(run.folder, progress.step, options.steps, options.tensorboard, team.main) as books,
-        _stop_requested(team.launched) as stop,
+        stop_requested(team.launched) as stop,
     ):
         for step, windows in batches:
             team.reached(step)
@@ -281,14 +258,14 @@ def _loop(run: Run) -> Progress:
                 outcome = stepper.take(step, windows, share, stop.is_set())
             progress.step, progress.held_out = step + 1, None
             progress.seconds += time.monotonic() - begun
-            _account(run, books, meter, progress, outcome, share, time.monotonic() - begun)
+            running.account(run, books, meter, progress, outcome, share, time.monotonic() - begun)
 
             last = progress.step == options.steps
             better = False
             if progress.step % options.evaluate_every == 0 or last:
-                better = _look(run, books, meter, progress)
+                better = running.look(run, books, meter, progress)
             if progress.step % options.sample_every == 0:
-                _sample(run, books, progress.step)
+                running.sample(run, books, progress.step)
             if progress.step % options.save_every == 0 or better or outcome.stop or last:
                 progress.scaler = stepper.state()
                 state.save(run.folder / artifact.STATE, progress.step, run.model, stepper.optimizers,
@@ -298,92 +275,6 @@ def _loop(run: Run) -> Progress:
                     f"stopped after step {progress.step:,} of {options.steps:,}, state saved; the same command goes on"
                 )
     return progress
-
-
-def _account(
-    run: Run, books: Journal, meter: Meter, progress: Progress, outcome: Outcome, share: float, seconds: float
-) -> None:
-    """Write down a step, be it taken or not; WholeGPTError after too many in a row that were not."""
-    if not outcome.taken:
-        _skip(run, books, progress, outcome)
-        return
-    progress.skipped_in_a_row = 0
-    options, loss = run.options, outcome.loss
-    bits, speed = loss / math.log(2) / run.data.train_bytes_per_token, meter.speed(seconds)
-    above = meter.above_reference(progress.step, loss)
-    seconds_left = progress.seconds / progress.step * (options.steps - progress.step)
-    books.write(METRICS, {
-        "step": progress.step, "tokens": progress.step * options.batch_size * options.n_ctx, "loss": loss,
-        "bits_per_byte": bits, "gradient_norm": outcome.norm, "learning_rate": options.learning_rate * share,
-        "learning_rate_share": share, **speed, "seconds": round(progress.seconds, 3),
-        "seconds_left": round(seconds_left, 1), **({} if above is None else {"above_reference": above}),
-    })  # fmt: skip
-    books.advance(
-        f"loss {loss:.3f}{verdict(above)}, {bits:.3f} bits/byte, {speed['tokens_per_second']:,} tokens/s, "
-        f"MFU {speed['mfu']:.0%}"
-    )
-
-
-def _skip(run: Run, books: Journal, progress: Progress, outcome: Outcome) -> None:
-    """Keep the place of a batch that gave no finite loss or gradient."""
-    options, first = run.options, (progress.step - 1) * run.options.batch_size
-    progress.skipped += 1
-    progress.skipped_in_a_row += not outcome.forgivable
-    books.write(SKIPPED, {
-        "step": progress.step, "loss": str(outcome.loss), "gradient_norm": str(outcome.norm),
-        "windows_begin_at_tokens": run.data.order.starts(first, options.batch_size).tolist(),
-    })  # fmt: skip
-    books.advance(f"step {progress.step:,} skipped: loss {outcome.loss:.3f}, gradient norm {outcome.norm:.3f}")
-    if progress.skipped_in_a_row >= options.skip_limit:
-        raise WholeGPTError(
-            f"the loss is {outcome.loss} and the gradient norm {outcome.norm} in step {progress.step}, the "
-            f"{options.skip_limit}th in a row; their batches stand in {run.folder / SKIPPED}; "
-            "try a smaller --learning-rate"
-        )
-
-
-@torch.no_grad()
-def _look(run: Run, books: Journal, meter: Meter, progress: Progress) -> bool:
-    """Bits per byte on some windows of the held-out part, `<|endoftext|>` counted with the text; whether the best."""
-    run.model.eval()
-    objective = parallel.without_gradients(run.model, run.stepper.objective, run.precision)
-    windows = run.data.held_out()
-    parts = torch.split(windows.to(run.team.device), run.options.micro_batch_size)
-    loss = sum(float(objective(part)) * len(part) for part in parts) / len(windows)
-    look = run.team.share(loss / math.log(2) / run.data.val_bytes_per_token)
-    above = meter.above_reference(progress.step, loss)
-    books.write(METRICS, {"step": progress.step, "held_out_loss": loss, "held_out_bits_per_byte": look})
-    books.note(f"step {progress.step:,}: {look:.3f} bits per byte on held-out text{verdict(above)}")
-    better = look < progress.best_look
-    progress.last_look = progress.held_out = look
-    progress.best_look = min(look, progress.best_look)
-    return better
-
-
-def _sample(run: Run, books: Journal, step: int) -> None:
-    model = parallel.whole(run.model).eval()
-    if run.team.main:
-        text = generate(model, run.tokenizer, [""], max_new_tokens=SAMPLE_TOKENS, seed=step)[0]
-        books.write(SAMPLES, {"step": step, "text": text})
-        books.note(f"step {step:,}, a sample: {' '.join(text.split())}")
-
-
-def _save(run: Run) -> dict[str, Any]:
-    """Save the model, and the one that was best on held-out text, if that is another; counts of the latter."""
-    model = parallel.whole(run.model)
-    if run.team.main:
-        checkpoint.save(run.folder, model, run.tokenizer)
-    path = run.team.share(state.best(run.folder / artifact.STATE) if run.team.main else None)
-    if path is None:
-        return {}
-    best = Progress(**artifact.read_json(path / state.PROGRESS))
-    if best.step != run.options.steps:
-        state.read(path, run.model, run.stepper.optimizers, run.team)
-        model = parallel.whole(run.model)
-        if run.team.main:
-            (run.folder / "best").mkdir(exist_ok=True)
-            checkpoint.save(run.folder / "best", model, run.tokenizer)
-    return {"best_step": best.step, "best_held_out_bits_per_byte": round(best.best_look, 4)}
 
 
 def _optimizers(model: GPT, options: TrainOptions) -> list[torch.optim.Optimizer]:
@@ -398,29 +289,3 @@ def _ways_to_save(options: TrainOptions, team: Team) -> dict[str, bool]:
         "--activation-checkpointing": options.activation_checkpointing,
         "--parallel fsdp": options.parallel == "fsdp" or team.count == 1,
     }
-
-
-@contextmanager
-def _stop_requested(launched: bool) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the step is finished and saved; a second Ctrl-C stops at once.
-
-    Not under torchrun, which sends on the Ctrl-C that each process of a terminal has got already, and kills by itself
-    those that take too long.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def request(_number: int, _frame: Any) -> None:
-        if stop.is_set() and not launched:
-            raise KeyboardInterrupt
-        stop.set()
-        say("stopping after this step")
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
