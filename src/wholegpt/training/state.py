@@ -151,7 +151,7 @@ def _padded(name: str, tensor: Tensor) -> bool:
 @torch.no_grad()
 def _fill(path: Path, targets: Mapping[str, Tensor]) -> None:
     """Copy the tensors of a file into these; their names and shapes must be the same, padding aside."""
-    with huggingface.open_safetensors(path) as (shapes, tensor):
+    with huggingface.open_safetensors(path) as (_, shapes, tensor):
         stored = {name.removeprefix(huggingface.PREFIX): name for name in shapes}
         if others := stored.keys() ^ targets.keys():
             raise WholeGPTError(f"{path.name} is of another model or optimizer: {min(others)}")
