@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,8 +83,12 @@ def test_shards_saved_on_two_ranks_go_on_on_two_and_on_one(shards, launcher, one
     assert launcher.wait() == [130, 130], launcher.log(0)
     assert "resuming after step 4" in launcher.log(0)
     assert "state saved; the same command goes on" in launcher.log(0)
-    train(TrainOptions(shards, output, **SMALL, pad_vocabulary=128))
+    shutil.copytree(tmp_path / "run.partial", tmp_path / "alone.partial")
+    launcher.start(arguments(shards, output, parallel="fsdp", pad_vocabulary=128), 2)
+    assert launcher.wait() == [0, 0], launcher.log(0)
     check_equal(output, one)
+    train(TrainOptions(shards, tmp_path / "alone", **SMALL, pad_vocabulary=128))
+    check_equal(tmp_path / "alone", one)
 
 
 def test_one_of_two_is_killed_and_torchrun_goes_on(shards, two, tmp_path, wait_for_steps):
