@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,14 +65,13 @@ def arguments(shards: Path, output: Path) -> list[str]:
     return ["train", str(shards), "-o", str(output), *flags]
 
 
-def test_interrupted_equals_uninterrupted(shards, uninterrupted, tmp_path, wait_for_steps):
+def test_interrupted_equals_uninterrupted(shards, uninterrupted, launcher, tmp_path, wait_for_steps):
     output = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wholegpt", *arguments(shards, output)], stderr=subprocess.DEVNULL
-    )
-    wait_for_steps(output, 7, process.poll)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    (process,) = launcher.start(arguments(shards, output), 0)
+    wait_for_steps(output, 7)
+    os.kill(process, signal.SIGINT)
+    assert launcher.wait() == [130]
+    assert "state saved; the same command goes on" in launcher.log(0)
     assert not output.exists()
     train(TrainOptions(shards, output, **SMALL))
     assert result(output) == result(uninterrupted)
