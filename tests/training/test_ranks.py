@@ -27,6 +27,10 @@ SMALL = {
 }  # fmt: skip
 
 
+# A sample after every step leaves the time to interrupt a run, and changes nothing in it.
+SLOWLY = {"sample_every": 1}
+
+
 def arguments(shards: Path, output: Path, **options: object) -> list[str]:
     flags = [word for name, value in (SMALL | options).items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return ["train", str(shards), "-o", str(output), *flags]
@@ -71,23 +75,24 @@ def test_two_ranks_train_as_one(one, two):
 def test_shards_saved_on_two_ranks_go_on_on_two_and_on_one(shards, launcher, one, tmp_path, wait_for_steps):
     """FSDP2, killed, stopped, resumed on two ranks and on one: as one rank that was never interrupted."""
     output = tmp_path / "run"
-    children = launcher.start(arguments(shards, output, parallel="fsdp", pad_vocabulary=128), 2)
+    sharded = arguments(shards, output, parallel="fsdp", pad_vocabulary=128, **SLOWLY)
+    children = launcher.start(sharded, 2)
     wait_for_steps(output, 5)
     for child in children:
         os.kill(child, signal.SIGKILL)
     assert launcher.wait() == [-signal.SIGKILL] * 2
-    assert list((tmp_path / "run.partial" / "state" / "step-000004" / "shards").glob("__1_*.distcp"))
-    children = launcher.start(arguments(shards, output, parallel="fsdp", pad_vocabulary=128), 2)
+    assert list((tmp_path / "run.partial" / "state").glob("step-*/shards/__1_*.distcp"))
+    children = launcher.start(sharded, 2)
     wait_for_steps(output, 9)
     os.kill(children[1], signal.SIGTERM)  # one is told, both stop
     assert launcher.wait() == [130, 130], launcher.log(0)
-    assert "resuming after step 4" in launcher.log(0)
+    assert "resuming after step" in launcher.log(0)
     assert "state saved; the same command goes on" in launcher.log(0)
     shutil.copytree(tmp_path / "run.partial", tmp_path / "alone.partial")
-    launcher.start(arguments(shards, output, parallel="fsdp", pad_vocabulary=128), 2)
+    launcher.start(sharded, 2)
     assert launcher.wait() == [0, 0], launcher.log(0)
     check_equal(output, one)
-    train(TrainOptions(shards, tmp_path / "alone", **SMALL, pad_vocabulary=128))
+    train(TrainOptions(shards, tmp_path / "alone", **(SMALL | SLOWLY), pad_vocabulary=128))
     check_equal(tmp_path / "alone", one)
 
 
@@ -98,7 +103,9 @@ def test_one_of_two_is_killed_and_torchrun_goes_on(shards, two, tmp_path, wait_f
     output = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([*command, "-m", "wholegpt", *arguments(shards, output)], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*command, "-m", "wholegpt", *arguments(shards, output, **SLOWLY)], stdout=log, stderr=log
+        )
         try:
             wait_for_steps(output, 6, process.poll)
             os.kill(rank_of(process.pid, 1), signal.SIGKILL)
