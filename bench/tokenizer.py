@@ -34,7 +34,7 @@ from wholegpt.corpus import builtin
 from wholegpt.tokenizer import Tokenizer, bpe
 from wholegpt.tokenizer.encoder import batches
 from wholegpt.tokenizer.learning import count_pieces, learn
-from wholegpt.training import shards
+from wholegpt.training import shard_files, shards
 
 SECTIONS = ("exact", "encode", "worst", "learn", "shards", "start")
 ENCODERS = ("tiktoken", "wholegpt", "wholegpt from bytes", "tokenizers", "gigatoken", "fastokens")
@@ -165,21 +165,23 @@ def run_shards(options: argparse.Namespace) -> dict[str, Any]:
     theirs = tokenizing.tiktoken_gpt2() if options.peer == "tiktoken batch" else None
     start = time.perf_counter()
     if options.peer == "wholegpt":
-        texts = (document.text for file in options.text for document in documents.read(file))
-        shards.write_part(options.folder, "train", texts, gpt2, options.threads)
+        sources = [shards.Source(file, documents.TRAIN) for file in options.text]
+        shards.write(
+            options.folder, sources, gpt2, shards.ShardsOptions(options.folder, options.folder), options.threads
+        )
     elif options.peer == "tiktoken batch":
         ids = []
         for batch in batches(tokenizing.read_fast(options.text), 2**22):
             for found in theirs.encode_ordinary_batch(batch, num_threads=options.threads):
                 ids.append(np.array([gpt2.eot, *found], np.uint16))
-        shards.write_shard(path, np.concatenate(ids))
+        shard_files.write(path, np.concatenate(ids))
     elif options.peer == "read + orjson":
         size = sum(map(len, tokenizing.read_fast(options.text)))
         return {"seconds": time.perf_counter() - start, "memory MB": memory_mb(), "check": "", "characters": size}
     else:
         tokenizing.write_as_nanogpt(options.text, path, options.folder / "cache", options.threads)
     seconds = time.perf_counter() - start
-    tokens = np.memmap(path, np.uint16, "r", offset=shards.HEADER_BYTES)
+    tokens = np.memmap(path, np.uint16, "r", offset=shard_files.HEADER_BYTES)
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {"seconds": seconds, "memory MB": memory_mb(), "largest child MB": children, "check": digest(tokens)}
 

@@ -66,6 +66,13 @@ def test_flags_over_recipe_over_defaults(tmp_path):
     assert options.shards == Path("shards")
 
 
+def test_a_reference_curve_in_a_recipe(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("reference = [[1000, 7], [2000, 6.5]]\n")
+    options = cli.parse(TrainOptions, "train", ["shards", "-o", "run", "--recipe", str(recipe)])
+    assert options.reference == ((1000, 7), (2000, 6.5))
+
+
 def test_values_of_a_recipe_are_checked(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text("steps = 0\n")

@@ -12,7 +12,7 @@ import zstandard
 
 from wholegpt import sources
 from wholegpt.tokenizer import Tokenizer, bpe
-from wholegpt.training import shards
+from wholegpt.training import shard_files
 
 
 def write_vocabulary(folder: Path) -> None:
@@ -103,8 +103,8 @@ def write_as_nanogpt(texts: list[Path], path: Path, cache: Path, threads: int) -
     encoded = loaded.map(process, remove_columns=loaded.column_names, num_proc=threads)
     total = int(np.sum(encoded["len"], dtype=np.uint64))
     with path.open("wb") as stream:
-        stream.write(bytes(shards.HEADER_BYTES))
-    tokens = np.memmap(path, np.uint16, "r+", offset=shards.HEADER_BYTES, shape=(total,))
+        stream.write(bytes(shard_files.HEADER_BYTES))
+    tokens = np.memmap(path, np.uint16, "r+", offset=shard_files.HEADER_BYTES, shape=(total,))
     place = 1
     parts = min(1024, len(encoded))
     for index in range(parts):

@@ -39,13 +39,20 @@ class Artifact:
 
     `options` is the verb's frozen dataclass, `inputs` the files and artifacts it reads. Two artifacts are the same if
     verb, options (paths aside) and the hashes of the inputs are. With `overwrite`, another artifact under the same
-    name is replaced; without it, it is an error that names the difference.
+    name is replaced; without it, it is an error that names the difference. `incidental` names options that do not
+    count: they say how the same result is reached.
     """
 
     def __init__(
-        self, path: Path, verb: str, options: Any, inputs: Sequence[Path] = (), overwrite: bool = False
+        self,
+        path: Path,
+        verb: str,
+        options: Any,
+        inputs: Sequence[Path] = (),
+        overwrite: bool = False,
+        incidental: Sequence[str] = (),
     ) -> None:
-        self.path, self.verb, self.overwrite = path, verb, overwrite
+        self.path, self.verb, self.overwrite, self._incidental = path, verb, overwrite, incidental
         self.partial = path.with_name(path.name + ".partial")
         self.options = _plain(dataclasses.asdict(options))
         self.inputs = {str(source): fingerprint(source) for source in inputs}
@@ -55,7 +62,11 @@ class Artifact:
     def plan(self) -> dict[str, Any]:
         """What decides whether two artifacts are the same."""
         paths = set(self.inputs) | {str(self.path)}
-        options = {name: value for name, value in self.options.items() if not _names_a_path(value, paths)}
+        options = {
+            name: value
+            for name, value in self.options.items()
+            if name not in self._incidental and not _names_a_path(value, paths)
+        }
         return {"verb": self.verb, "options": options, "inputs": sorted(self.inputs.values())}
 
     def exists(self) -> bool:

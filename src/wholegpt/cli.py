@@ -28,7 +28,7 @@ VERBS = {
         "§2.2  how vocabularies fit a text",
     ),
     "shards": ("wholegpt.training.shards", "ShardsOptions", "build", "§2    documents to token files"),
-    "train": ("wholegpt.training.loop", "TrainOptions", "train", "§2.3  token files to a model"),
+    "train": ("wholegpt.training.loop", "TrainOptions", "begin", "§2.3  token files to a model"),
     "evaluate": ("wholegpt.zeroshot.evaluate", "EvaluateOptions", "evaluate", "§3    tasks, with files to check"),
     "score": ("wholegpt.zeroshot.evaluate", "ScoreOptions", "score", "§3.1  perplexity and bits per byte of any text"),
     "generate": ("wholegpt.inference.generate", "GenerateOptions", "generate", "§8    continue prompts"),
@@ -143,6 +143,8 @@ def _read_recipe(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         if key not in fields or key in ("recipe", "output"):
             raise UsageError(f"recipe {path} has an unknown key {key}{_nearest(key, fields)}")
         expected = type(fields[key].default)
+        if expected is tuple and isinstance(value, list):
+            values[key] = value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         if not isinstance(value, expected) and not (expected is float and isinstance(value, int)):
             raise UsageError(f"recipe {path}: {key} is {value!r}, expected {expected.__name__}")
     return values

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -94,17 +93,17 @@ def _tokenizer(path: Path) -> dict[str, Any]:
 
 
 def _shards(path: Path) -> dict[str, Any]:
-    from wholegpt.training import shards
+    from wholegpt.training import shard_files
 
     found = sorted(path.glob("*.bin")) if path.is_dir() else [path]
-    headers = {file.name: header for file in found if (header := shards.header(file))}
-    if not headers:
+    layouts = {file.name: layout for file in found if (layout := shard_files.layout(file))}
+    if not layouts:
         return {}
     return {
         "kind": "token shards",
-        "format": "llm.c",
-        "dtype": " and ".join(dict.fromkeys(np.dtype(dtype).name for dtype, _ in headers.values())),
-        "tokens": {name: tokens for name, (_, tokens) in headers.items()},
+        "format": " and ".join(dict.fromkeys(layout.format for layout in layouts.values())),
+        "dtype": " and ".join(dict.fromkeys(layout.dtype.name for layout in layouts.values())),
+        "tokens": {name: layout.tokens for name, layout in layouts.items()},
     }
 
 

@@ -4,9 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,32 +13,21 @@ from transformers import GPT2LMHeadModel
 
 from wholegpt import artifact, load
 from wholegpt.artifact import read_manifest
-from wholegpt.corpus.build import BuildOptions
-from wholegpt.corpus.build import build as build_corpus
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
-from wholegpt.training import loop
+from wholegpt.tokenizer import Tokenizer
+from wholegpt.training import journal, loop, start
+from wholegpt.training.data import Data
 from wholegpt.training.loop import TrainOptions, train
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.optimizer import schedule
-from wholegpt.training.shards import ShardsOptions
-from wholegpt.training.shards import build as build_shards
+from wholegpt.training.ranks import Team
+from wholegpt.training.step import Stepper
 
 SMALL = {
     "n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 32, "dropout": 0.1, "batch_size": 4, "micro_batch_size": 2,
     "steps": 40, "warmup_steps": 4, "optimizer": "muon", "learning_rate": 0.01, "evaluate_every": 10,
     "sample_every": 20, "save_every": 5, "threads": 1, "precision": "float32",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory, text, tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    (folder / "text.txt").write_text(text, encoding="utf-8")
-    (folder / "tokenizer").mkdir()
-    tokenizer.save(folder / "tokenizer")
-    build_corpus(BuildOptions((str(folder / "text.txt"),), folder / "corpus", passage_characters=1000))
-    build_shards(ShardsOptions(folder / "corpus", folder / "shards", str(folder / "tokenizer")))
-    return folder / "shards"
 
 
 @pytest.fixture(scope="module")
@@ -74,54 +60,36 @@ def test_two_runs_are_equal(shards, uninterrupted, tmp_path):
     assert result(tmp_path / "other") != result(uninterrupted)
 
 
-def start(shards: Path, output: Path) -> subprocess.Popen[bytes]:
+def arguments(shards: Path, output: Path) -> list[str]:
     flags = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "wholegpt", "train", str(shards), "-o", str(output), *flags]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return ["train", str(shards), "-o", str(output), *flags]
 
 
-def wait_for_steps(process: subprocess.Popen[bytes], output: Path, steps: int) -> None:
-    metrics = output.with_name(output.name + ".partial") / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if metrics.is_file() and metrics.read_bytes().count(b'"loss"') >= steps:
-            return
-        time.sleep(0.005)
-
-
-def test_interrupted_equals_uninterrupted(shards, uninterrupted, tmp_path):
+def test_interrupted_equals_uninterrupted(shards, uninterrupted, launcher, tmp_path, wait_for_steps):
     output = tmp_path / "run"
-    process = start(shards, output)
-    wait_for_steps(process, output, 7)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    (process,) = launcher.start(arguments(shards, output), 0)
+    wait_for_steps(output, 7)
+    os.kill(process, signal.SIGINT)
+    assert launcher.wait() == [130]
+    assert "state saved; the same command goes on" in launcher.log(0)
     assert not output.exists()
     train(TrainOptions(shards, output, **SMALL))
     assert result(output) == result(uninterrupted)
 
 
-def test_killed_again_and_again_equals_uninterrupted(shards, uninterrupted, tmp_path):
+def test_killed_again_and_again_equals_uninterrupted(shards, uninterrupted, launcher, tmp_path, wait_for_steps):
     output = tmp_path / "run"
     for steps in (1, 11, 23):
-        process = start(shards, output)
-        wait_for_steps(process, output, steps)
-        process.kill()
-        assert process.wait(60) == -signal.SIGKILL
+        (process,) = launcher.start(arguments(shards, output), 0)
+        wait_for_steps(output, steps)
+        os.kill(process, signal.SIGKILL)
+        assert launcher.wait() == [-signal.SIGKILL]
         assert not output.exists()
-    train(TrainOptions(shards, output, **SMALL))
-    assert result(output) == result(uninterrupted)
-
-
-def test_an_unfinished_run_of_other_options_is_not_continued(shards, tmp_path):
-    partial = tmp_path / "run.partial"
-    options = TrainOptions(shards, tmp_path / "run", **SMALL)
-    process = start(shards, tmp_path / "run")
-    wait_for_steps(process, tmp_path / "run", 6)
-    process.kill()
-    process.wait(60)
-    assert partial.exists()
+    options = TrainOptions(shards, output, **SMALL)
     with pytest.raises(WholeGPTError, match=r"learning_rate was 0\.01, now 0\.1"):
         train(replace(options, learning_rate=0.1))
+    train(options)
+    assert result(output) == result(uninterrupted)
 
 
 def test_micro_batches_give_the_same_gradient(model):
@@ -208,19 +176,19 @@ def test_transformers_opens_a_run(uninterrupted):
         torch.testing.assert_close(model(ids), theirs, atol=1e-4, rtol=0)
 
 
-def test_batches_are_the_windows_of_the_order(shards):
-    options = TrainOptions(shards, shards, **SMALL)
-    data = loop.Data.open(options, 300)
+def test_batches_are_the_windows_of_the_order(shards, tokenizer):
+    data = Data.open(shards, 32, 0, tokenizer)
     tokens = data.train.read(0, len(data.train))
     for step in (0, 7, 1000):
         starts = data.order.starts(step * 4, 4)
         expected = [tokens[start : start + 33].tolist() for start in starts.tolist()]
-        assert data.batch(step, options).tolist() == expected
+        assert data.batch(step, 4).tolist() == expected
+        assert [data.batch(step, 4, rank, 2).tolist() for rank in range(2)] == [expected[::2], expected[1::2]]
 
 
-def test_held_out_bits_by_hand(shards, uninterrupted):
+def test_held_out_bits_by_hand(shards, tokenizer, uninterrupted):
     model, _ = load(uninterrupted)
-    data = loop.Data.open(TrainOptions(shards, shards, **SMALL), 300)
+    data = Data.open(shards, 32, 0, tokenizer)
     windows = (len(data.val) - 1) // 32
     losses = []
     for index in range(16):
@@ -264,20 +232,19 @@ def test_bfloat16_repeats_itself_too(shards, tmp_path):
     assert result(tmp_path / "exact") != result(tmp_path / "one")
 
 
-def test_the_setup_of_the_first_start_is_kept(shards, tmp_path, model):
+def test_the_setup_of_the_first_start_is_kept(tmp_path, model):
     (tmp_path / "setup.json").write_text('{"threads": 7, "precision": "bfloat16"}')
-    options = TrainOptions(shards, tmp_path / "run", **(SMALL | {"threads": 0, "precision": "auto"}))
-    setup = loop._setup(tmp_path, model, loop.Data.open(options, 300), options)
+    setup = start.setup(tmp_path / "setup.json", model, torch.zeros(1, 9), 0, "auto", Team(torch.device("cpu")))
     assert (setup.threads, setup.precision) == (7, "bfloat16")
 
 
 def test_metrics_of_a_killed_run_are_cut(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n{"step": 3}\n{"step": 4}\n{"st')
-    loop._cut(path, 2)
+    journal.cut(path, 2)
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 2, "x": 0}\n'
     path.write_text('{"step": 1}\n{"step"')
-    loop._cut(path, 2)
+    journal.cut(path, 2)
     assert path.read_text() == '{"step": 1}\n'
 
 
@@ -305,7 +272,104 @@ def test_interrupted_after_the_last_step_nothing_is_trained_again(shards, uninte
         train(TrainOptions(shards, output, **SMALL))
     assert not output.exists()
     monkeypatch.setattr(artifact, moment, real)
-    monkeypatch.setattr("wholegpt.training.loop._step", None)  # one step would fail
+    monkeypatch.setattr("wholegpt.training.step.Stepper.take", None)  # one step would fail
     train(TrainOptions(shards, output, **SMALL))
     assert result(output) == result(uninterrupted)
     assert not (output / "state").exists()
+
+
+def test_steps_without_a_finite_loss_are_skipped_and_their_batches_kept(shards, uninterrupted, tmp_path, monkeypatch):
+    """One bad step is passed over; the run goes on and finishes."""
+    real = Stepper._gradients
+
+    def spoil(self, windows):
+        yield from real(self, windows)
+        if self.calls == 6:
+            yield torch.tensor(math.nan)
+
+    def count(self, *arguments):
+        self.calls = getattr(self, "calls", -1) + 1
+        return taken(self, *arguments)
+
+    taken = Stepper.take
+    monkeypatch.setattr(Stepper, "take", count)
+    monkeypatch.setattr(Stepper, "_gradients", spoil)
+    train(TrainOptions(shards, tmp_path / "run", **SMALL))
+    (record,) = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
+    assert (record["step"], record["loss"]) == (7, "nan")
+    data = Data.open(shards, 32, 0, Tokenizer.load(shards))
+    assert [data.train.read(start, 33).tolist() for start in record["windows_begin_at_tokens"]] == data.batch(
+        6, 4
+    ).tolist()
+    losses, _ = result(tmp_path / "run")
+    assert [step for step, _ in losses] == [step for step in range(1, 41) if step != 7]
+    assert losses[:6] == result(uninterrupted)[0][:6]
+    assert read_manifest(tmp_path / "run")["counts"]["skipped_steps"] == 1
+
+
+def test_the_best_model_on_held_out_text_is_kept(shards, tmp_path, monkeypatch):
+    """The rate jumps after half of the steps, so that the best look is the one before."""
+    monkeypatch.setattr(loop.optimizers, "schedule", lambda step, *_: 0.5 if step < 20 else 200.0)
+    options = SMALL | {"optimizer": "adamw", "keep_states": 1, "gradient_clip": 1e9}
+    train(TrainOptions(shards, tmp_path / "run", **options))
+    counts = read_manifest(tmp_path / "run")["counts"]
+    assert counts["best_step"] == 20
+    assert counts["best_held_out_bits_per_byte"] < counts["held_out_bits_per_byte"] - 0.5
+    train(TrainOptions(shards, tmp_path / "half", **(options | {"steps": 20})))
+    best, half = (load(tmp_path / name)[0].state_dict() for name in ("run/best", "half"))
+    assert all(torch.equal(best[name], tensor) for name, tensor in half.items())
+    assert not (tmp_path / "half" / "best").exists()
+
+
+def test_how_a_training_is_done_may_change_on_the_way(shards, tmp_path):
+    """What saves memory may be added after a stop; the state is the same run's."""
+    plain = SMALL | {"dropout": 0.0, "steps": 6, "optimizer": "adamw"}
+    train(TrainOptions(shards, tmp_path / "one", **plain))
+    before = read_manifest(tmp_path / "one")
+    train(TrainOptions(shards, tmp_path / "one", **(plain | {"micro_batch_size": 1}), activation_checkpointing=True))
+    assert read_manifest(tmp_path / "one") == before
+
+
+def test_fine_tuning_begins_with_the_model(shards, uninterrupted, tmp_path):
+    options = SMALL | {"steps": 2, "learning_rate": 1e-4, "optimizer": "adamw", "dropout": 0.0, "n_ctx": 16}
+    train(TrainOptions(shards, tmp_path / "run", **(options | {"n_layer": 9}), init=str(uninterrupted)))
+    model, _ = load(tmp_path / "run")
+    assert (model.config.n_layer, model.config.n_ctx) == (2, 32)
+    first = result(tmp_path / "run")[0][0][1]
+    windows = Data.open(shards, 16, 0, Tokenizer.load(shards)).batch(0, 4)
+    with torch.no_grad():
+        assert first == pytest.approx(float(batch_loss(load(uninterrupted)[0], windows, "float32")), abs=1e-5)
+
+
+def test_another_tokenizer_than_the_models_is_refused(shards, tmp_path, fixtures):
+    with pytest.raises(WholeGPTError, match=r"made with another tokenizer \(300 entries\).*--tokenizer"):
+        train(TrainOptions(shards, tmp_path / "run", **SMALL, init=str(fixtures / "hf-tiny")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_documents_apart_by_option(shards, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("wholegpt.model.gpt.documents_apart", lambda _ids, separator: seen.append(separator))
+    train(TrainOptions(shards, tmp_path / "plain", **(SMALL | {"steps": 1})))
+    assert not seen
+    train(TrainOptions(shards, tmp_path / "apart", **(SMALL | {"steps": 1}), doc_mask=True))
+    assert set(seen) == {Tokenizer.load(shards).eot}
+
+
+def test_a_reference_is_compared_with(shards, tmp_path, capsys):
+    options = SMALL | {"steps": 10, "reference": ((128, 1.0), (1280, 1.0))}
+    train(TrainOptions(shards, tmp_path / "run", **options))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["above_reference"] == pytest.approx(line["loss"] - 1) for line in lines if "loss" in line)
+    assert "bits per byte on held-out text, above the reference by" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="rising tokens"):
+        TrainOptions(shards, tmp_path / "run", reference=((5, 1.0), (5, 0.9)))
+
+
+def test_what_does_not_fit_says_what_to_change(shards, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Stepper, "_gradients", fail)
+    with pytest.raises(WholeGPTError, match="--micro-batch-size 1 or --activation-checkpointing: it goes on"):
+        train(TrainOptions(shards, tmp_path / "run", **SMALL))

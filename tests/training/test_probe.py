@@ -54,3 +54,26 @@ def test_the_model_is_not_changed(model):
     assert all(seconds > 0 for seconds in tried.values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_gpu_gets_the_best_that_it_has(model, monkeypatch):
+    monkeypatch.setattr(probe.compiled, "threads", lambda: 2)
+    capability, half = (8, 0), True
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: half)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    gpu = torch.device("cuda")
+    assert probe.choose(model, IDS, 0, "auto", gpu) == (Setup(2, "bfloat16"), {})
+    half, capability = False, (7, 5)
+    assert probe.choose(model, IDS, 0, "auto", gpu)[0].precision == "float16"
+    capability = (6, 1)
+    assert probe.choose(model, IDS, 0, "auto", gpu)[0].precision == "float32"
+    assert probe.choose(model, IDS, 0, "float16", gpu)[0].precision == "float16"
+    assert probe.choose(model, IDS, 0, "auto", torch.device("mps"))[0].precision == "float32"
+
+
+def test_a_device_that_cannot_train_is_left_for_the_cpu(model, capsys):
+    assert probe.working_device(model, IDS, torch.device("cpu")) == torch.device("cpu")
+    if not torch.backends.mps.is_available():
+        assert probe.working_device(model, IDS, torch.device("mps")) == torch.device("cpu")
+        assert "training does not work on mps (" in capsys.readouterr().err
+    assert model.wte.weight.device.type == "cpu"

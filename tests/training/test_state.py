@@ -75,7 +75,7 @@ def test_the_same_step_may_be_saved_again(model, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut off"])
-@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors", "progress.json"])
+@pytest.mark.parametrize("name", ["optimizer.safetensors", "model.safetensors", "progress.json"])
 def test_a_broken_state_is_refused_by_name(model, tmp_path, name, content):
     state.save(tmp_path, 4, model, optimizers(model), {})
     state.save(tmp_path, 5, model, optimizers(model), {})
@@ -96,8 +96,13 @@ def test_pickled_code_does_not_run(model, tmp_path, fixtures, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for malicious in ("pytorch_model.bin", "legacy.bin", "plain.pkl"):
         state.save(tmp_path / "state", 5, model, optimizers(model), {})
-        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "optimizer.pt")
+        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "optimizer.safetensors")
         with pytest.raises(WholeGPTError, match="step-000005 cannot be read"):
             state.load(tmp_path / "state", model, optimizers(model))
-        (tmp_path / "state" / "step-000005" / "optimizer.pt").chmod(0o644)
+        (tmp_path / "state" / "step-000005" / "optimizer.safetensors").chmod(0o644)
+        shutil.rmtree(tmp_path / "state" / "step-000005" / "shards", ignore_errors=True)
+        (tmp_path / "state" / "step-000005" / "shards").mkdir()
+        shutil.copy(fixtures / "malicious" / malicious, tmp_path / "state" / "step-000005" / "shards" / ".metadata")
+        with pytest.raises(WholeGPTError, match="step-000005 cannot be read"):
+            state.load(tmp_path / "state", model, optimizers(model))
     assert not (tmp_path / "UNSAFE_PICKLE_RAN").exists()

@@ -11,6 +11,7 @@ from wholegpt.documents import HELD_OUT
 from wholegpt.errors import WholeGPTError
 from wholegpt.inference.scoring import text_logprob
 from wholegpt.model.gpt import GPT
+from wholegpt.tokenizer import Tokenizer
 from wholegpt.zeroshot import heldout
 from wholegpt.zeroshot.baselines import compressors
 
@@ -62,6 +63,16 @@ def test_figures_are_those_of_the_held_out_texts(run):
     assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, abs=1e-5)
     expected = compressors("".join(texts).encode())
     assert {name: found["baselines"][name] for name in expected} == expected
+
+
+def test_shards_of_another_tokenizer_are_refused(run, tmp_path):
+    """Of as many entries, so that no id is outside; one merge is another."""
+    model, tokenizer = load(run)
+    shutil.copytree(run.parent / "shards", tmp_path / "shards")
+    other = Tokenizer(tokenizer.vocabulary, tokenizer.merges[:-1], tokenizer.special)
+    other.save(tmp_path / "shards")
+    with pytest.raises(WholeGPTError, match=r"made with another tokenizer \(300 entries\) than the model's \(300\)"):
+        heldout.evaluate(model, tokenizer, tmp_path / "shards")
 
 
 def test_a_model_that_knows_nothing_needs_the_bits_of_its_vocabulary(run):

@@ -77,7 +77,9 @@ class Attention(nn.Module):
         self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         B, T, D = x_BTD.shape
         qkv = self.c_attn(x_BTD).view(B, T, 3, self.n_head, D // self.n_head)
         q_BHTK, k_BHSK, v_BHSK = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -87,15 +89,14 @@ class Attention(nn.Module):
         S = k_BHSK.shape[2]
         # Counted from the lower right corner, so that cached and uncached calls are one computation: the last of the
         # T positions sees all S, the first sees S - T + 1.
-        mask_TS = None
-        if 1 < T < S:
-            mask_TS = torch.ones(T, S, dtype=torch.bool, device=x_BTD.device).tril(diagonal=S - T)
+        if mask_BHTS is None and 1 < T < S:
+            mask_BHTS = torch.ones(T, S, dtype=torch.bool, device=x_BTD.device).tril(diagonal=S - T)
         y_BHTK = F.scaled_dot_product_attention(
             q_BHTK,
             k_BHSK,
             v_BHSK,
-            attn_mask=mask_TS,
-            is_causal=T == S,
+            attn_mask=mask_BHTS,
+            is_causal=T == S and mask_BHTS is None,
             dropout_p=self.dropout if self.training else 0.0,
         )
         y_BTD = self.c_proj(y_BHTK.transpose(1, 2).reshape(B, T, D))
@@ -126,8 +127,10 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        attended_BTD, present = self.attn(self.ln_1(x_BTD), past)
+    def forward(
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        attended_BTD, present = self.attn(self.ln_1(x_BTD), past, mask_BHTS)
         x_BTD = x_BTD + attended_BTD
         return x_BTD + self.mlp(self.ln_2(x_BTD)), present
 
@@ -138,6 +141,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
+        # Where it is the id that begins a document, no document attends to those before it. The paper's do.
+        self.separator: int | None = None
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -172,21 +177,34 @@ class GPT(nn.Module):
             raise ValueError(f"{start + T} positions exceed the context window of {self.config.n_ctx} tokens")
         positions = torch.arange(start, start + T, device=ids_BT.device)
         x_BTD = F.dropout(self.wte(ids_BT) + self.wpe(positions), self.config.dropout, self.training)
+        mask_B1TT = documents_apart(ids_BT, self.separator) if self.separator is not None and not cache else None
         extended: Cache = []
         for layer, block in enumerate(self.h):
-            x_BTD, present = block(x_BTD, cache[layer] if cache else None)
+            x_BTD, present = block(x_BTD, cache[layer] if cache else None, mask_B1TT)
             if cache:
                 extended.append(present)
         return self.ln_f(x_BTD), extended
 
     def unembed(self, x_BTD: Tensor) -> Tensor:
-        """Logits [B, T, V] of hidden states, in float32 outside autocast."""
-        return F.linear(x_BTD, self.wte.weight)
+        """Logits [B, T, V] of hidden states, in float32 outside autocast; rows that pad the embedding give none."""
+        return F.linear(x_BTD, self.wte.weight)[..., : self.config.vocab_size]
 
     def forward(self, ids_BT: Tensor, cache: Cache | None = None) -> Tensor | tuple[Tensor, Cache]:
         x_BTD, extended = self.hidden_states(ids_BT, cache)
         logits_BTV = self.unembed(x_BTD).float()
         return logits_BTV if cache is None else (logits_BTV, extended)
+
+
+def documents_apart(ids_BT: Tensor, separator: int) -> Tensor:
+    """What each position may attend to [B, 1, T, T]: itself and those before it that belong to the same document.
+
+    A document begins with the separator; before the first one lies the end of another.
+
+    >>> documents_apart(torch.tensor([[1, 9, 2]]), separator=9)[0, 0].int().tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    """
+    document_BT = (ids_BT == separator).cumsum(1)
+    return (document_BT[:, None, :, None] == document_BT[:, None, None, :]).tril()
 
 
 def parameter_count(model: nn.Module) -> int:

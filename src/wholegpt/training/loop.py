@@ -2,59 +2,61 @@
 
     run/                            run.partial/ while it is unfinished
     ├── config.json, model.safetensors, vocab.json, merges.txt      opens in Hugging Face's transformers
+    ├── best/                       the same at the best look at held-out text, if that was not the last
     ├── setup.json                  threads and precision, and what was timed to choose them
     ├── metrics.jsonl               one line a step, and one for each look at the held-out part
     ├── samples.jsonl               texts sampled on the way
+    ├── skipped.jsonl               steps without a finite loss or gradient, with the place of their batches
     └── state/                      only while unfinished: what resuming needs
 
-On a CPU with one number of threads, an interrupted run gives the same weights bit for bit as an uninterrupted one.
+On a CPU with one number of threads, an interrupted run gives the same weights bit for bit as an uninterrupted one; on
+any number of ranks (`torchrun -m wholegpt train ...`) it is the same training, up to rounding.
 """
 
-import json
-import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from torch import Tensor
 
 from wholegpt import artifact
 from wholegpt.artifact import Artifact
-from wholegpt.documents import TRAIN
-from wholegpt.errors import Interrupted, UsageError, WholeGPTError
-from wholegpt.inference.engine import generate
+from wholegpt.errors import Interrupted, UsageError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, GPTConfig, parameter_count
-from wholegpt.progress import Bar, bar, say
 from wholegpt.tokenizer import Tokenizer
+from wholegpt.training import journal, memory, parallel, plan, probe, ranks, running, start, state, sweep
 from wholegpt.training import optimizer as optimizers
-from wholegpt.training import probe, state
-from wholegpt.training.loss import batch_loss
-from wholegpt.training.order import WindowOrder
-from wholegpt.training.shards import VAL, Tokens
+from wholegpt.training.data import Data
+from wholegpt.training.metrics import Meter
+from wholegpt.training.parallel import Kind
+from wholegpt.training.ranks import Team
+from wholegpt.training.running import Progress, Run
+from wholegpt.training.signals import stop_requested
+from wholegpt.training.step import Stepper
+from wholegpt.training.tokens import tokenizer_of
 
-# A look at the held-out part during training: so many windows, spread over it.
-HELD_OUT_WINDOWS = 16
-SAMPLE_TOKENS = 60
+# Options that decide how a training is done, but not (rounding aside) what comes out: they may change on the way.
+INCIDENTAL = (
+    "micro_batch_size", "parallel", "compile", "activation_checkpointing", "pad_vocabulary", "save_every",
+    "keep_states", "skip_limit", "rank_timeout", "tensorboard", "reference", "dry_run", "memory_gb", "sweep",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """Train a GPT-2 on token shards (section 2); the defaults are the paper's smallest model."""
 
-    shards: tyro.conf.Positional[Path]
+    shards: tyro.conf.Positional[Path] = Path("shards")
     """Directory from `wholegpt shards`."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("run")
     """Directory to write; an interrupted run in it is resumed."""
     recipe: str = ""
-    """A .toml file with values for these options, or the name of one that comes with wholegpt: demo."""
+    """A .toml file with values for these options, or small, medium, large, xl, fast, demo, smoke."""
     n_layer: int = 12
     """Blocks."""
     n_head: int = 12
@@ -101,17 +103,48 @@ class TrainOptions:
     """Decides the initial weights and the order of the data."""
     threads: int = 0
     """CPU threads; 0: time what is faster."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the matrix products; auto: time what is faster."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the matrix products; auto: what the hardware has, and what is faster."""
     device: str = "auto"
-    """cpu, cuda, ..."""
+    """cpu, cuda, mps; under torchrun each rank takes its own."""
     overwrite: bool = False
     """Replace a run made otherwise."""
+    init: str = ""
+    """Start from a model, in any format or by name (gpt2): its sizes, with windows of at most --n-ctx."""
+    doc_mask: bool = False
+    """Documents do not attend to those before them in a window; in the paper they do."""
+    parallel: Kind = "ddp"
+    """Of several ranks: each holds the model (ddp), or a part of it (fsdp)."""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """torch.compile; auto: on a GPU."""
+    activation_checkpointing: bool = False
+    """Compute activations twice instead of keeping them."""
+    pad_vocabulary: int = 0
+    """The vocabulary is a multiple of this in memory; 0: of 128 on a GPU, else as it is."""
+    keep_states: int = state.KEPT
+    """Saved states to keep, beside the best on held-out text."""
+    skip_limit: int = 5
+    """Stop after so many steps in a row without a finite loss and gradient."""
+    rank_timeout: float = 600.0
+    """Wait so long for a late rank, then name it and end [seconds]."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard, too."""
+    reference: tuple[tuple[float, float], ...] = ()
+    """A curve to compare with: tokens and loss [nats a token] of each point."""
+    dry_run: bool = False
+    """Print parameters, operations, memory and time, and train nothing."""
+    memory_gb: float = 0.0
+    """For --dry-run: plan for a GPU with so much memory; 0: for the device here [GB]."""
+    sweep: str = ""
+    """Train once for each value of an option, such as lr=0.001,0.003,0.01, and compare on the held-out part."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "micro_batch_size", "evaluate_every", "sample_every", "save_every"):
+        for name in ("steps", "batch_size", "micro_batch_size", "evaluate_every", "sample_every", "save_every",
+                     "keep_states", "skip_limit"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected at least 1")
+        if any(later[0] <= earlier[0] for earlier, later in pairwise(((0.0, 0.0), *self.reference))):
+            raise UsageError("--reference needs points (tokens, loss) with rising tokens above zero")
 
     def model_config(self, vocab_size: int) -> GPTConfig:
         try:
@@ -120,225 +153,139 @@ class TrainOptions:
             raise UsageError(str(error)) from None
 
 
-@dataclass(frozen=True)
-class Data:
-    """What the loop reads: the two parts, the order of the first, and the bytes that a token stands for on average."""
-
-    train: Tokens
-    val: Tokens
-    order: WindowOrder
-    train_bytes_per_token: float
-    val_bytes_per_token: float
-
-    @classmethod
-    def open(cls, options: TrainOptions, vocab_size: int) -> "Data":
-        counts = artifact.read_manifest(options.shards)["counts"]
-        parts = {name: Tokens(options.shards, name, vocab_size) for name in (TRAIN, VAL)}
-        for name, tokens in parts.items():
-            if len(tokens) <= options.n_ctx:
-                raise WholeGPTError(
-                    f"the {name} part of {options.shards} has {len(tokens):,} tokens, one window takes "
-                    f"{options.n_ctx + 1:,}; give more text or a smaller --n-ctx"
-                )
-        order = WindowOrder(len(parts[TRAIN]), options.n_ctx, options.seed)
-        density = {name: counts[name]["bytes"] / counts[name]["tokens"] for name in parts}
-        return cls(parts[TRAIN], parts[VAL], order, density[TRAIN], density[VAL])
-
-    def batch(self, step: int, options: TrainOptions) -> Tensor:
-        """The windows of one step [batch_size, n_ctx + 1]: a function of the seed and the step."""
-        starts = self.order.starts(step * options.batch_size, options.batch_size)
-        windows = [torch.from_numpy(self.train.read(int(start), options.n_ctx + 1)) for start in starts]
-        return torch.stack(windows)
+def begin(options: TrainOptions) -> None:
+    """The verb: train; with --dry-run only plan it; with --sweep once for each value."""
+    if options.dry_run:
+        plan.show(options)
+    elif options.sweep:
+        sweep.run(options, train)
+    else:
+        train(options)
 
 
 def train(options: TrainOptions) -> Artifact:
     """Train, or go on where the same command stopped; raises Interrupted after a stop with the state saved."""
-    run = Artifact(options.output, "train", options, [options.shards], options.overwrite)
-    if run.exists():
-        say(f"{options.output} is there already")
-        return run
-    tokenizer = Tokenizer.load(options.shards)
-    data = Data.open(options, tokenizer.vocab_size)
-    torch.manual_seed(options.seed)
-    device = torch.device(checkpoint.choose_device(options.device))
-    model = GPT(options.model_config(tokenizer.vocab_size)).to(device)
-    with run.write(resume=True) as folder:
-        setup = _setup(folder, model, data, options)
-        torch.set_num_threads(setup.threads)
-        say(f"{parameter_count(model):,} parameters, {options.steps:,} steps, {setup}")
-        seconds, held_out = _loop(folder, model, tokenizer, data, setup, options)
-        checkpoint.save(folder, model, tokenizer)
-        run.counts = {
-            "parameters": parameter_count(model),
-            "steps": options.steps,
-            "tokens": options.steps * options.batch_size * options.n_ctx,
-            "epochs": round(options.steps * options.batch_size / data.order.windows, 3),
-            "seconds": round(seconds, 1),
-            "held_out_bits_per_byte": round(held_out, 4),
-            "threads": setup.threads,
-            "precision": setup.precision,
-        }
+    with ranks.join(options.device, options.rank_timeout) as team:
+        inputs = [options.shards, *([checkpoint.find(options.init)] if options.init else [])]
+        run = Artifact(options.output, "train", options, inputs, options.overwrite, INCIDENTAL)
+        if team.share(team.main and run.exists()):
+            team.say(f"{options.output} is there already")
+            return run
+        start.check_batch(options.batch_size, team)
+        if options.tensorboard:
+            journal.check_tensorboard()
+        tokenizer = tokenizer_of(options.shards)
+        torch.manual_seed(options.seed)
+        if options.init:
+            model = start.released(options.init, options.dropout, options.shards, tokenizer)
+        else:
+            model = GPT(options.model_config(tokenizer.vocab_size))
+        model.separator = tokenizer.eot if options.doc_mask else None
+        options = replace(options, n_ctx=min(options.n_ctx, model.config.n_ctx))
+        data = Data.open(options.shards, options.n_ctx, options.seed, tokenizer)
+        with run.write(resume=True) if team.main else nullcontext(run.partial) as folder:
+            team.wait()  # until the folder is there
+            run.counts = _train(folder, model, tokenizer, data, options, team)
     return run
 
 
-def _setup(folder: Path, model: GPT, data: Data, options: TrainOptions) -> probe.Setup:
-    """The number of threads and the precision: chosen once and kept, so that a resumed run repeats itself exactly."""
-    path = folder / "setup.json"
-    if path.is_file():
-        kept = artifact.read_json(path)
-        return probe.Setup(kept["threads"], kept["precision"])
-    ids = data.batch(0, options)[: options.micro_batch_size].to(model.wte.weight.device)
-    setup, tried = probe.choose(model, ids, options.threads, options.precision)
-    for candidate, seconds in tried.items():
-        say(f"timed {candidate}: {seconds:.3f} s for {len(ids)} windows")
-    artifact.write_json(
-        path, {"threads": setup.threads, "precision": setup.precision, "seconds_of_a_micro_batch": tried}
-    )
-    return setup
+def _train(
+    folder: Path, model: GPT, tokenizer: Tokenizer, data: Data, options: TrainOptions, team: Team
+) -> dict[str, Any]:
+    """Everything between the model as it begins and the model as it is saved; returns the run's counts."""
+    parameters = parameter_count(model)
+    micro_batch = data.batch(0, options.batch_size, team.rank, team.count)[: options.micro_batch_size]
+    team.device = probe.working_device(model, micro_batch, team.device)
+    setup = start.setup(folder / "setup.json", model, micro_batch, options.threads, options.precision, team)
+    torch.set_num_threads(setup.threads)
+    gpu = team.device.type == "cuda"
+    with memory.enough(team.device, options.micro_batch_size, _ways_to_save(options, team)):
+        parallel.pad_vocabulary(model, options.pad_vocabulary or (parallel.GPU_MULTIPLE if gpu else 1))
+        objective = parallel.apply(
+            model,
+            setup.precision,
+            team,
+            micro_batch.to(team.device),
+            kind=options.parallel,
+            compiles=gpu if options.compile == "auto" else options.compile == "yes",
+            checkpointing=options.activation_checkpointing,
+        )
+        of_ranks = f", {team.count} ranks" if team.launched else ""
+        team.say(f"{parameters:,} parameters, {options.steps:,} steps, {setup}, {team.device.type}{of_ranks}")
+        stepper = Stepper(
+            model, objective, _optimizers(model, options), team, setup.precision, options.micro_batch_size,
+            options.gradient_clip, options.seed,
+        )  # fmt: skip
+        run = Run(folder, model, tokenizer, data, stepper, setup.precision, options, team)
+        progress = _loop(run)
+        best = running.save(run)
+    return {
+        "parameters": parameters,
+        "steps": options.steps,
+        "tokens": options.steps * options.batch_size * options.n_ctx,
+        "epochs": round(options.steps * options.batch_size / data.order.windows, 3),
+        "seconds": round(progress.seconds, 1),
+        "held_out_bits_per_byte": round(progress.last_look, 4),
+        **best,
+        "skipped_steps": progress.skipped,
+        "threads": setup.threads,
+        "precision": setup.precision,
+        "ranks": team.count,
+    }
 
 
-def _loop(
-    folder: Path, model: GPT, tokenizer: Tokenizer, data: Data, setup: probe.Setup, options: TrainOptions
-) -> tuple[float, float]:
-    """All steps; returns the seconds they took, earlier runs included, and the last held-out bits per byte."""
-    steppers = optimizers.build(
-        model,
-        options.optimizer,
-        options.learning_rate,
-        options.muon_learning_rate,
-        options.weight_decay,
-        (options.beta1, options.beta2),
-    )
-    peaks = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
-    progress = state.load(folder / artifact.STATE, model, steppers) or {"step": 0, "seconds": 0.0, "held_out": math.nan}
-    first, seconds, held_out = int(progress["step"]), float(progress["seconds"]), float(progress["held_out"])
-    if first:
-        say(f"resuming after step {first:,}")
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        _cut(folder / name, first)
+def _loop(run: Run) -> Progress:
+    """All steps that are left."""
+    options, team, stepper = run.options, run.team, run.stepper
+    progress = Progress(**(state.load(run.folder / artifact.STATE, run.model, stepper.optimizers, team) or {}))
+    stepper.load_state(progress.scaler)
+    if progress.step:
+        team.say(f"resuming after step {progress.step:,}")
+    meter = Meter(run.model.config, team.device, run.precision, options.batch_size * options.n_ctx, options.n_ctx,
+                  team.count, options.reference)  # fmt: skip
+    batches = run.data.batches(progress.step, options.steps, options.batch_size, team.rank, team.count)
     with (
-        bar("training", options.steps, "steps", first) as shown,
-        (folder / "metrics.jsonl").open("a") as metrics,
-        _stop_requested() as stop,
+        journal.kept(run.folder, progress.step, options.steps, options.tensorboard, team.main) as books,
+        stop_requested(team.launched) as stop,
     ):
-        for step in range(first, options.steps):
-            start = time.monotonic()
+        for step, windows in batches:
+            team.reached(step)
+            begun = time.monotonic()
             share = optimizers.schedule(
                 step, options.steps, options.warmup_steps, options.schedule, options.learning_rate_floor
             )
-            for stepper, rates in zip(steppers, peaks, strict=True):
-                for group, rate in zip(stepper.param_groups, rates, strict=True):
-                    group["lr"] = rate * share
-            loss, norm = _step(model, steppers, data.batch(step, options), setup.precision, options, step)
-            done = step + 1
-            elapsed = time.monotonic() - start
-            seconds += elapsed
-            speed = options.batch_size * options.n_ctx / elapsed
-            bits = loss / math.log(2) / data.train_bytes_per_token
-            _write(metrics, {
-                "step": done, "loss": loss, "bits_per_byte": bits, "gradient_norm": norm, "learning_rate_share": share,
-                "tokens_per_second": round(speed), "seconds": round(seconds, 3),
-            })  # fmt: skip
-            shown.advance(1, f"loss {loss:.3f}, {bits:.3f} bits/byte, {speed:,.0f} tokens/s")
-            if done % options.evaluate_every == 0 or done == options.steps:
-                held_out = _held_out_bits(model, data, setup.precision, options)
-                _write(metrics, {"step": done, "held_out_bits_per_byte": held_out})
-                shown.note(f"step {done:,}: {held_out:.3f} bits per byte on held-out text")
-            if done % options.sample_every == 0:
-                _sample(folder / "samples.jsonl", model, tokenizer, done, shown)
-            if stop.is_set() or done % options.save_every == 0 or done == options.steps:
-                state.save(folder / artifact.STATE, done, model, steppers, {"seconds": seconds, "held_out": held_out})
-            if stop.is_set() and done < options.steps:
+            with team.together():
+                outcome = stepper.take(step, windows, share, stop.is_set())
+            progress.step, progress.held_out = step + 1, None
+            progress.seconds += time.monotonic() - begun
+            running.account(run, books, meter, progress, outcome, share, time.monotonic() - begun)
+
+            last = progress.step == options.steps
+            better = False
+            if progress.step % options.evaluate_every == 0 or last:
+                better = running.look(run, books, meter, progress)
+            if progress.step % options.sample_every == 0:
+                running.sample(run, books, progress.step)
+            if progress.step % options.save_every == 0 or better or outcome.stop or last:
+                progress.scaler = stepper.state()
+                state.save(run.folder / artifact.STATE, progress.step, run.model, stepper.optimizers,
+                           asdict(progress), options.keep_states, team)  # fmt: skip
+            if outcome.stop and not last:
                 raise Interrupted(
-                    f"stopped after step {done:,} of {options.steps:,}, state saved; the same command goes on"
+                    f"stopped after step {progress.step:,} of {options.steps:,}, state saved; the same command goes on"
                 )
-    return seconds, held_out
+    return progress
 
 
-def _step(
-    model: GPT,
-    steppers: list[torch.optim.Optimizer],
-    windows: Tensor,
-    precision: str,
-    options: TrainOptions,
-    step: int,
-) -> tuple[float, float]:
-    """One optimizer step; returns the loss [nats a token] and the norm of the gradients before clipping."""
-    model.train()
-    if options.dropout:
-        torch.manual_seed(options.seed * 1_000_003 + step)  # so that noise, too, depends on seed and step alone
-    total = 0.0
-    for micro_batch in torch.split(windows.to(model.wte.weight.device), options.micro_batch_size):
-        share = len(micro_batch) / len(windows)
-        loss = batch_loss(model, micro_batch, precision) * share
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_clip))
-    if not math.isfinite(total) or not math.isfinite(norm):
-        raise WholeGPTError(
-            f"the loss is {total} and the gradient norm {norm} in step {step + 1}; try a smaller --learning-rate"
-        )
-    for stepper in steppers:
-        stepper.step()
-        stepper.zero_grad()
-    return total, norm
+def _optimizers(model: GPT, options: TrainOptions) -> list[torch.optim.Optimizer]:
+    betas = (options.beta1, options.beta2)
+    rates = (options.learning_rate, options.muon_learning_rate)
+    return optimizers.build(model, options.optimizer, *rates, options.weight_decay, betas)
 
 
-@torch.no_grad()
-def _held_out_bits(model: GPT, data: Data, precision: str, options: TrainOptions) -> float:
-    """Bits per byte on some windows of the held-out part, `<|endoftext|>` counted with the text."""
-    model.eval()
-    available = (len(data.val) - 1) // options.n_ctx
-    chosen = sorted({available * index // HELD_OUT_WINDOWS for index in range(HELD_OUT_WINDOWS)})
-    losses = []
-    for window in chosen:
-        ids = torch.from_numpy(data.val.read(window * options.n_ctx, options.n_ctx + 1))[None]
-        losses.append(float(batch_loss(model, ids.to(model.wte.weight.device), precision)))
-    return sum(losses) / len(losses) / math.log(2) / data.val_bytes_per_token
-
-
-def _sample(path: Path, model: GPT, tokenizer: Tokenizer, step: int, shown: Bar) -> None:
-    model.eval()
-    text = generate(model, tokenizer, [""], max_new_tokens=SAMPLE_TOKENS, seed=step)[0]
-    with path.open("a", encoding="utf-8") as stream:
-        _write(stream, {"step": step, "text": text})
-    shown.note(f"step {step:,}, a sample: {' '.join(text.split())}")
-
-
-def _write(stream: Any, record: dict[str, Any]) -> None:
-    stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-    stream.flush()
-
-
-def _cut(path: Path, step: int) -> None:
-    """Drop the lines after a step, and one that was cut off, which a killed run may have left."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-            break
-        kept.append(line)
-    artifact.write_bytes(path, b"".join(kept))
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the step is finished and saved; a second Ctrl-C stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def request(_number: int, _frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        say("stopping after this step")
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _ways_to_save(options: TrainOptions, team: Team) -> dict[str, bool]:
+    """Flags that make a training smaller, and whether each is given (or would not help)."""
+    return {
+        "--activation-checkpointing": options.activation_checkpointing,
+        "--parallel fsdp": options.parallel == "fsdp" or team.count == 1,
+    }

@@ -6,7 +6,7 @@
 
 import math
 from collections import defaultdict
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,18 @@ def build(
     vectors = [p for p in model.parameters() if p.dim() == 1]
     by_adamw = embeddings if name == "muon" else [*blocks, *embeddings]
     groups = [{"params": by_adamw, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8, fused=True)
+    adamw = _adamw(groups, learning_rate, betas)
     if name == "adamw":
         return [adamw]
     return [Muon(blocks, muon_learning_rate, weight_decay), adamw]
+
+
+def _adamw(groups: list[dict[str, Any]], learning_rate: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """AdamW in one kernel, or, on devices for which PyTorch has none, in several."""
+    try:
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8, fused=True)
+    except RuntimeError:
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8)
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,7 +1,8 @@
 """The order of training: a keyed permutation of windows, a function of (seed, sample number) alone.
 
 Sample n belongs to epoch n // windows and is window P(n mod windows), P a permutation keyed by seed and epoch. So every
-window comes once an epoch, any step can be sought at once, and the order does not depend on batch, ranks or workers.
+window comes once an epoch, any step can be sought at once, and the order does not depend on batch, ranks or workers:
+step s of batches of b reads samples s * b to (s + 1) * b - 1, of which rank r of n takes every n-th, from the r-th on.
 
 P is a Feistel network of four rounds over the next even number of bits, applied again while the result lies outside
 (cycle walking). Its round function is the finaliser of splitmix64: a single multiplication would leave the low bits of
@@ -50,11 +51,26 @@ def permute(numbers: Numbers, size: int, round_keys: Numbers) -> Numbers:
     return result
 
 
+def samples(step: int, batch_size: int, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
+    """The numbers of the samples of a step, or the part of them that one of several ranks takes.
+
+    The parts of all ranks are the step's samples, each once; where the batch does not divide, the first ranks take one
+    more. Micro-batches are slices of it.
+
+    >>> samples(2, 8).tolist(), samples(2, 8, rank=1, ranks=3).tolist()
+    ([16, 17, 18, 19, 20, 21, 22, 23], [17, 20, 23])
+    """
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank {rank} of {ranks}")
+    return np.arange(step * batch_size + rank, (step + 1) * batch_size, ranks, dtype=np.int64)
+
+
 class WindowOrder:
     """Start positions of windows of `length` + 1 tokens (inputs and the next token of each) in `tokens` tokens.
 
-    From the second epoch on the grid of windows is shifted, so that the cuts fall elsewhere; what does not fill a
-    window at the end is left out.
+    From the second epoch on the grid of windows is shifted by 0 to `length` - 1 tokens, so that the cuts fall
+    elsewhere. What does not fill a window at the end is left out, and so is the room that the shift needs: less than
+    two windows together.
     """
 
     def __init__(self, tokens: int, length: int, seed: int) -> None:
@@ -66,13 +82,18 @@ class WindowOrder:
 
     def starts(self, first: int, count: int) -> NDArray[np.int64]:
         """Where the windows of samples first to first + count begin [tokens]."""
-        samples = np.arange(first, first + count)
-        starts = np.empty(count, np.int64)
-        for epoch in np.unique(samples // self.windows):
-            chosen = samples // self.windows == epoch
-            *round_keys, shift_key = keys(self.seed, int(epoch), ROUNDS + 1)
-            shift = int(shift_key) % self._shifts if epoch else 0
-            inside = (samples[chosen] % self.windows).astype(np.uint64)
-            order = permute(inside, self.windows, np.array(round_keys, np.uint64))
-            starts[chosen] = order.astype(np.int64) * self.length + shift
+        return self.starts_of(np.arange(first, first + count, dtype=np.int64))
+
+    def starts_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the windows of these samples begin [tokens]."""
+        starts = np.empty(len(numbers), np.int64)
+        epochs, places = numbers // self.windows, (numbers % self.windows).astype(np.uint64)
+        for epoch in np.unique(epochs).tolist():
+            chosen = epochs == epoch
+            order = permute(places[chosen], self.windows, keys(self.seed, epoch, ROUNDS))
+            starts[chosen] = order.astype(np.int64) * self.length + self._shift(epoch)
         return starts
+
+    def _shift(self, epoch: int) -> int:
+        """How far the grid of windows is moved in an epoch [tokens]."""
+        return int(keys(self.seed, epoch, ROUNDS + 1)[-1]) % self._shifts if epoch else 0

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from wholegpt import compiled
 from wholegpt.model.gpt import GPT
+from wholegpt.progress import say
+from wholegpt.training import flops
 from wholegpt.training.loss import batch_loss
 
 TIMED_STEPS = 3
-PRODUCT_SIZE = 512
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,25 @@ class Setup:
         return f"{self.threads} thread{'s' if self.threads > 1 else ''}, {self.precision}"
 
 
-def choose(model: GPT, ids_BT: Tensor, threads: int, precision: str) -> tuple[Setup, dict[str, float]]:
+def choose(
+    model: GPT,
+    ids_BT: Tensor,
+    threads: int,
+    precision: str,
+    device: torch.device = CPU,
+    cores: int | None = None,
+) -> tuple[Setup, dict[str, float]]:
     """The fastest setup and the seconds a step of each that was tried; `threads` 0 and `precision` auto are open.
 
-    On a busy machine two threads can be slower than one: they wait for each other.
+    `cores` is how many this process may use. On a busy machine two threads can be slower than one: they wait for each
+    other. On a GPU nothing is tried: the precision is the best that it has.
     """
-    device = ids_BT.device
-    cores = compiled.threads()
+    cores = cores or compiled.threads()
+    if device.type != "cpu":
+        return Setup(threads or cores, best_of_gpu(device) if precision == "auto" else precision), {}
     numbers = [threads] if threads else sorted({1, max(1, cores // 2), cores})
     if precision != "auto":
         precisions = [precision]
-    elif device.type == "cuda":
-        precisions = ["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
     else:
         precisions = ["float32", "bfloat16"] if bfloat16_is_faster() else ["float32"]
     candidates = [Setup(number, kind) for number in numbers for kind in precisions]
@@ -48,16 +57,36 @@ def choose(model: GPT, ids_BT: Tensor, threads: int, precision: str) -> tuple[Se
     return min(seconds, key=seconds.__getitem__), {str(setup): round(time, 4) for setup, time in seconds.items()}
 
 
+def best_of_gpu(device: torch.device) -> str:
+    """bfloat16 from NVIDIA's Ampere on and on AMD, float16 on what came before with tensor cores, else float32.
+
+    Apple's GPUs get float32: their autocast could not be tried here.
+    """
+    if device.type != "cuda":
+        return "float32"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    return "float16" if torch.cuda.get_device_capability(device) >= (7, 0) else "float32"
+
+
+def working_device(model: GPT, ids_BT: Tensor, device: torch.device) -> torch.device:
+    """The device, or the CPU where it is a rare one that cannot do what a step does; which is then said."""
+    if device.type in ("cpu", "cuda"):
+        return device
+    try:
+        trial = copy.deepcopy(model).to(device)
+        float(batch_loss(trial, ids_BT[:1].to(device), "float32"))
+        batch_loss(trial, ids_BT[:1].to(device), "float32").backward()  # type: ignore[no-untyped-call]
+    except (RuntimeError, NotImplementedError, TypeError, AssertionError) as error:
+        fault = (str(error).splitlines() or [type(error).__name__])[0]
+        say(f"training does not work on {device} ({fault}); going on with the CPU")
+        return CPU
+    return device
+
+
 def bfloat16_is_faster() -> bool:
-    """Whether one matrix product is faster in bfloat16; a processor without it can be a hundred times slower."""
-    seconds = []
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=dtype)
-        x @ x
-        start = time.perf_counter()
-        x @ x
-        seconds.append(time.perf_counter() - start)
-    return seconds[1] < seconds[0]
+    """Whether matrix products are faster in bfloat16; a processor without it can be a hundred times slower."""
+    return flops.measured_flops(CPU, torch.bfloat16) > flops.measured_flops(CPU, torch.float32)
 
 
 def _seconds_per_step(model: GPT, ids_BT: Tensor, setup: Setup) -> float:

@@ -1,222 +1,269 @@
-"""Token shards: documents as ids on disk, in the format of llm.c, read back as one memory-mapped sequence.
+"""`wholegpt shards`: documents to token files (formats: `shard_files`), a part of them held out.
 
-    train_000000.bin    256 x int32 header (magic, version, number of tokens), then the tokens
-    val_000000.bin      the held-out part in the same format
-    vocab.json, merges.txt
+    train_000000.bin, train_000001.bin, ...
+    val_000000.bin      the held-out part
+    tokenizer.json, ... the tokenizer
+    state/              only while unfinished: how far the work is
 
-uint16 tokens have the magic 20240520 and version 1; vocabularies of more than 65,535 entries take uint32, magic
-20240801 and version 7. `<|endoftext|>` stands before each document.
+A corpus of `wholegpt corpus build` has its two parts; of other documents each is held out or not by its text and the
+seed alone, as there. The tokens are those of the documents in the order of the files and in them, whoever does the
+work: the same bytes by any number of threads, and after any number of interruptions.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from wholegpt import compiled, documents
-from wholegpt.artifact import MANIFEST, Artifact
+from wholegpt import artifact, compiled, documents
+from wholegpt.artifact import MANIFEST, PLAN, STATE, Artifact
 from wholegpt.documents import HELD_OUT, TRAIN
-from wholegpt.errors import WholeGPTError
+from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 from wholegpt.progress import bar, say
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.tokenizer.encoder import batches
+from wholegpt.tokenizer.encoder import BATCH_CHARACTERS
+from wholegpt.training.shard_files import (
+    LARGEST_SHARD_TOKENS,
+    LARGEST_UINT16_VOCABULARY,
+    VAL,
+    FormatName,
+    ShardWriter,
+)
 
-HEADER_INTS = 256
-HEADER_BYTES = 4 * HEADER_INTS
-# (magic, version) -> type of a token
-FORMATS: dict[tuple[int, int], type[np.generic]] = {(20240520, 1): np.uint16, (20240801, 7): np.uint32}
-LARGEST_UINT16_VOCABULARY = 65_535
-# The names of the two parts in llm.c's files.
-VAL = "val"
-SHARD_TOKENS = 100_000_000
+PARTS = (TRAIN, VAL)
+# What a kill may cost [seconds of work], beside reading the begun input file again.
+SECONDS_BETWEEN_SAVES = 2.0
+DEFAULT_HELD_OUT, DEFAULT_SEED = 0.05, 0
 
 
 @dataclass(frozen=True)
 class ShardsOptions:
-    """Turn a corpus into token files that training reads (section 2)."""
+    """Turn documents into token files that training reads (section 2)."""
 
-    corpus: tyro.conf.Positional[Path]
-    """A corpus with its two parts, from `wholegpt corpus build`."""
+    documents: tyro.conf.Positional[Path]
+    """A corpus with its two parts, or a file or folder of .txt, .jsonl(.gz/.zst), .parquet."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
+    """Directory to write; an interrupted work in it is resumed."""
     tokenizer: str = "gpt2"
     """A directory with a tokenizer, or gpt2."""
+    held_out: float = DEFAULT_HELD_OUT
+    """Fraction of the documents to hold out (the paper: 5 %), where they are no corpus with two parts."""
+    seed: int = DEFAULT_SEED
+    """Decides which documents are held out."""
+    format: FormatName = "llm.c"
+    """llm.c: files with a header, modded-nanogpt reads them too; nanogpt: train.bin and val.bin without one."""
+    shard_tokens: int = 100_000_000
+    """Tokens of a file; nanogpt has one file a part."""
     overwrite: bool = False
     """Replace shards made otherwise."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"--held-out is {self.held_out}, expected a fraction between 0 and 1")
+        if not 0 < self.shard_tokens <= LARGEST_SHARD_TOKENS:
+            raise UsageError(f"--shard-tokens is {self.shard_tokens}, expected 1 to {LARGEST_SHARD_TOKENS}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of documents, and the part that all of them belong to, "" where each decides for itself."""
+
+    path: Path
+    part: str = ""
+
+
+@dataclass
+class Position:
+    """How far the work is: documents done of one input file, all files before it; counts and files of each part."""
+
+    source: int = 0
+    documents: int = 0
+    counts: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {part: dict.fromkeys(("documents", "tokens", "bytes", "words"), 0) for part in PARTS}
+    )
+    files: dict[str, tuple[int, int]] = field(default_factory=lambda: dict.fromkeys(PARTS, (0, 0)))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Position":
+        """Where the work in the folder stopped; the beginning if nothing was saved."""
+        path = folder / STATE / "position.json"
+        if not path.is_file():
+            return cls()
+        kept = artifact.read_json(path)
+        kept["files"] = {part: (full, held) for part, (full, held) in kept["files"].items()}
+        return cls(**kept)
+
+    def save(self, folder: Path) -> None:
+        (folder / STATE).mkdir(exist_ok=True)
+        artifact.write_json(folder / STATE / "position.json", asdict(self))
+
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some documents, each with the part of its source, and how far the input is read with them."""
+
+    texts: list[tuple[str, str]]
+    source: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """The tokens and the counts of a batch, of the parts that it has."""
+
+    ids: dict[str, NDArray[Any]]
+    counts: dict[str, Counts]
+    batch: _Batch
+
 
 def build(options: ShardsOptions) -> Artifact:
-    """Write the shards of both parts; the manifest counts documents, tokens, bytes and words of each."""
-    if not (options.corpus / MANIFEST).is_file():  # its two parts would be the same text
-        raise WholeGPTError(f"{options.corpus} has no held-out part; first make a corpus of it: wholegpt corpus build")
-    inputs = [options.corpus, *([Path(options.tokenizer)] if Path(options.tokenizer).exists() else [])]
-    artifact = Artifact(options.output, "shards", options, inputs, options.overwrite)
-    if artifact.exists():
+    """Write the shards of both parts; the manifest counts documents, tokens, bytes and words of each.
+
+    Killed at any moment, the same command goes on where it was.
+    """
+    inputs = [options.documents, *([Path(options.tokenizer)] if Path(options.tokenizer).exists() else [])]
+    shards = Artifact(options.output, "shards", options, inputs, options.overwrite)
+    if shards.exists():
         say(f"{options.output} is there already")
-        return artifact
+        return shards
+    found = sources(options)
     tokenizer = Tokenizer.load(options.tokenizer)
-    with artifact.write() as folder:
-        for name, part in ((TRAIN, TRAIN), (VAL, HELD_OUT)):
-            texts = (document.text for document in documents.read(options.corpus, part))
-            artifact.counts[name] = write_part(folder, name, texts, tokenizer)
-        tokenizer.save(folder)
-    return artifact
+    try:
+        with shards.write(resume=True) as folder:
+            shards.counts = write(folder, found, tokenizer, options)
+            _check_parts(folder, shards.counts, options)
+            tokenizer.save(folder)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same command goes on where it was") from None
+    return shards
 
 
-def write_part(
-    folder: Path, name: str, texts: Iterator[str], tokenizer: Tokenizer, threads: int | None = None
-) -> dict[str, int]:
-    """Write the shards of one part and count; the same bytes by any number of threads (default: one a core).
+def sources(options: ShardsOptions) -> list[Source]:
+    """The files to read: a corpus's by part, otherwise all."""
+    path = options.documents
+    in_parts = (path / MANIFEST).is_file() and any(path.glob(f"{HELD_OUT}.*"))
+    if not in_parts:
+        return [Source(file) for file in documents.files(path)]
+    if (options.held_out, options.seed) != (DEFAULT_HELD_OUT, DEFAULT_SEED):
+        raise UsageError(f"{path} has its held-out part already: leave out --held-out and --seed")
+    return [
+        Source(file, name) for name, part in ((TRAIN, TRAIN), (VAL, HELD_OUT)) for file in documents.files(path, part)
+    ]
+
+
+def write(
+    folder: Path, found: Sequence[Source], tokenizer: Tokenizer, options: ShardsOptions, threads: int | None = None
+) -> dict[str, dict[str, int]]:
+    """Write the shards of both parts, or go on; returns the counts. The same bytes by any number of threads (default:
+    one a core).
 
     This thread reads and writes, the others encode; a few batches are in memory at once.
     """
-    workers = (threads or compiled.threads()) - 1
-    counts = {"documents": 0, "tokens": 0, "bytes": 0, "words": 0}
-    dtype = np.uint16 if tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY else np.uint32
-
-    def encode(batch: list[str]) -> tuple[NDArray[Any], dict[str, int]]:
-        encoded = [text.encode() for text in batch]
-        ids = tokenizer.encode_documents(encoded).astype(dtype)
-        words = tokenizer.count_words(encoded)
-        size = sum(map(len, encoded))
-        return ids, {"documents": len(batch), "tokens": len(ids), "bytes": size, "words": words}
-
-    with bar(f"tokens of {name}", None, "tokens") as progress, _ShardWriter(folder, name, dtype) as writer:
-        for ids, added in compiled.spread(encode, batches(texts), workers):
-            writer.write(ids)
-            counts = {key: counts[key] + added[key] for key in counts}
-            progress.advance(len(ids))
-    return counts
-
-
-class _ShardWriter:
-    """Writes tokens to files of `SHARD_TOKENS` each, as they come."""
-
-    def __init__(self, folder: Path, name: str, dtype: type[np.generic]) -> None:
-        self._folder, self._name, self._dtype = folder, name, np.dtype(dtype)
-        self._files = self._tokens = 0
-        self._stream: BinaryIO = self._open()
-
-    def write(self, tokens: NDArray[Any]) -> None:
-        while len(tokens):
-            if self._tokens == SHARD_TOKENS:
-                self._close()
-                self._stream = self._open()
-            part, tokens = np.split(tokens, [SHARD_TOKENS - self._tokens])
-            self._stream.write(part.astype(self._dtype.newbyteorder("<"), copy=False).data)
-            self._tokens += len(part)
-
-    def _open(self) -> BinaryIO:
-        """Begin the next file; its header comes last, when the number of tokens is known."""
-        stream = (self._folder / f"{self._name}_{self._files:06d}.bin").open("wb")
-        stream.write(bytes(HEADER_BYTES))
-        self._files, self._tokens = self._files + 1, 0
-        return stream
-
-    def _close(self) -> None:
-        with self._stream as stream:
-            stream.seek(0)
-            stream.write(_header(self._tokens, self._dtype))
-
-    def __enter__(self) -> "_ShardWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+    position = Position.load(folder)
+    done = sum(counts["tokens"] for counts in position.counts.values())
+    if done:
+        say(f"going on after {done:,} tokens, in file {min(position.source + 1, len(found))} of {len(found)}")
+    dtype = _dtype(tokenizer, options)
+    encode = _encoder(tokenizer, dtype, options)
+    with bar("tokens", None, "tokens", done) as progress, ExitStack() as stack:
+        writers = {
+            part: ShardWriter(folder, part, options.format, dtype, options.shard_tokens, position.files[part])
+            for part in PARTS
+        }
+        for writer in writers.values():
+            stack.enter_context(writer)
+        saved = time.monotonic()
+        for encoded in compiled.spread(encode, _batches(found, position), (threads or compiled.threads()) - 1):
+            _write_batch(encoded, writers, position)
+            if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
+                _save(folder, writers, position)
+                saved = time.monotonic()
+            text = f"file {min(position.source + 1, len(found))} of {len(found)}"
+            progress.advance(sum(map(len, encoded.ids.values())), text)
+        _save(folder, writers, position)
+    return position.counts
 
 
-def write_shard(path: Path, tokens: NDArray[Any]) -> None:
-    """Write one file of tokens (uint16 or uint32) with llm.c's header."""
-    with path.open("wb") as stream:
-        stream.write(_header(len(tokens), tokens.dtype))
-        stream.write(tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
+def _batches(found: Sequence[Source], start: Position) -> Iterator[_Batch]:
+    """The documents that are still to do, with enough text in each batch for a thread."""
+    texts: list[tuple[str, str]] = []
+    characters = 0
+    first, skipped = start.source, start.documents
+    for index, source in enumerate(found[first:], start=first):
+        for number, document in enumerate(documents.read(source.path), start=1):
+            if index == first and number <= skipped:
+                continue
+            texts.append((source.part, document.text))
+            characters += len(document.text)
+            if characters >= BATCH_CHARACTERS:
+                yield _Batch(texts, index, number)
+                texts, characters = [], 0
+    if texts:
+        yield _Batch(texts, len(found), 0)
 
 
-def _header(tokens: int, dtype: np.dtype[Any]) -> bytes:
-    magic, version = next(key for key, kind in FORMATS.items() if kind == dtype)
-    header = np.zeros(HEADER_INTS, dtype="<i4")
-    header[:3] = magic, version, tokens
-    return header.tobytes()
+def _encoder(tokenizer: Tokenizer, dtype: np.dtype[Any], options: ShardsOptions) -> Callable[[_Batch], _Encoded]:
+    """The work of a thread: a batch to tokens and counts."""
+
+    def part_of(text: str) -> str:
+        return VAL if documents.share(text, options.seed) < options.held_out else TRAIN
+
+    def encode(batch: _Batch) -> _Encoded:
+        by_part: dict[str, list[bytes]] = {}
+        for source_part, text in batch.texts:
+            by_part.setdefault(source_part or part_of(text), []).append(text.encode())
+        ids, counts = {}, {}
+        for part, texts in by_part.items():
+            tokens = tokenizer.encode_documents(texts).astype(dtype)
+            # `<|endoftext|>` stands first: moved to the end, it follows each document.
+            ids[part] = np.roll(tokens, -1) if options.format == "nanogpt" else tokens
+            size, words = sum(map(len, texts)), tokenizer.count_words(texts)
+            counts[part] = {"documents": len(texts), "tokens": len(tokens), "bytes": size, "words": words}
+        return _Encoded(ids, counts, batch)
+
+    return encode
 
 
-def header(path: Path) -> tuple[type[np.generic], int] | None:
-    """The type and the number of the tokens of a file; None where it is no token shard."""
-    if not path.is_file() or path.stat().st_size < HEADER_BYTES:
-        return None
-    magic, version, tokens = (int(number) for number in np.fromfile(path, dtype="<i4", count=3))
-    dtype = FORMATS.get((magic, version))
-    return (dtype, tokens) if dtype else None
+def _write_batch(encoded: _Encoded, writers: dict[str, ShardWriter], position: Position) -> None:
+    for part, ids in encoded.ids.items():
+        writers[part].write(ids)
+        position.files[part] = writers[part].position
+        before, added = position.counts[part], encoded.counts[part]
+        position.counts[part] = {key: before[key] + added[key] for key in before}
+    position.source, position.documents = encoded.batch.source, encoded.batch.documents
 
 
-def read_shard(path: Path, vocab_size: int) -> NDArray[Any]:
-    """The tokens of one file, memory-mapped; the header is checked against the file's size, the tokens against the
-    vocabulary."""
-    found = header(path)
-    if found is None:
-        raise WholeGPTError(f"{path} is no token shard: expected {HEADER_BYTES} bytes that begin with {list(FORMATS)}")
-    dtype, tokens = found
-    size = path.stat().st_size
-    expected = HEADER_BYTES + tokens * np.dtype(dtype).itemsize
-    if tokens < 0 or size != expected:
-        raise WholeGPTError(f"{path} has {size} bytes, its header ({tokens} tokens) says {expected}")
-    if not tokens:
-        return np.empty(0, dtype)
-    mapped = np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=HEADER_BYTES)
-    largest = int(mapped.max())
-    if largest >= vocab_size:
-        raise WholeGPTError(f"{path} holds token {largest}, outside the vocabulary of {vocab_size}")
-    return mapped
+def _save(folder: Path, writers: dict[str, ShardWriter], position: Position) -> None:
+    """Record the position, once all that it stands for is on the disk."""
+    for writer in writers.values():
+        writer.sync()
+    position.save(folder)
 
 
-class Tokens:
-    """The shards of one part as one sequence of ids."""
+def _dtype(tokenizer: Tokenizer, options: ShardsOptions) -> np.dtype[Any]:
+    """The type of the tokens; WholeGPTError for a vocabulary that the format cannot hold."""
+    if options.format == "nanogpt" and tokenizer.vocab_size > 2**16:
+        raise WholeGPTError(
+            f"{options.tokenizer} has {tokenizer.vocab_size} entries, nanoGPT's files hold 65,536; use --format llm.c"
+        )
+    small = options.format == "nanogpt" or tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY
+    return np.dtype("<u2" if small else "<u4")
 
-    def __init__(self, folder: Path, part: str, vocab_size: int) -> None:
-        paths = sorted(folder.glob(f"{part}_*.bin"))
-        if not paths:
-            raise WholeGPTError(f"{folder} holds no shards of the part {part} ({part}_000000.bin)")
-        self._files = [read_shard(path, vocab_size) for path in paths]
-        self._ends = np.cumsum([len(file) for file in self._files])
 
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def read(self, start: int, length: int) -> NDArray[np.int64]:
-        """Ids start to start + length."""
-        if not 0 <= start <= start + length <= len(self):
-            raise IndexError(f"tokens {start} to {start + length} of {len(self)}")
-        pieces = []
-        while length:
-            index = int(np.searchsorted(self._ends, start, side="right"))
-            offset = start - (int(self._ends[index - 1]) if index else 0)
-            piece = self._files[index][offset : offset + length]
-            pieces.append(piece)
-            start, length = start + len(piece), length - len(piece)
-        return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, np.int64)
-
-    def documents(self, eot: int) -> Iterator[list[int]]:
-        """The ids of each document, without `<|endoftext|>`."""
-        rest: list[int] = []
-        for file in self._files:
-            marks = np.flatnonzero(file == eot)
-            start = 0
-            for mark in marks:
-                rest += file[start:mark].tolist()
-                if rest:
-                    yield rest
-                rest, start = [], int(mark) + 1
-            rest += file[start:].tolist()
-        if rest:
-            yield rest
-
-    def counts(self, vocab_size: int) -> NDArray[np.int64]:
-        """How often each id occurs [vocab_size]."""
-        total = np.zeros(vocab_size, np.int64)
-        for file in self._files:
-            for start in range(0, len(file), 2**24):  # bincount would copy a whole file as int64
-                total += np.bincount(file[start : start + 2**24], minlength=vocab_size)
-        return total
+def _check_parts(folder: Path, counts: dict[str, Counts], options: ShardsOptions) -> None:
+    for part, of_part in counts.items():
+        if not of_part["documents"]:
+            (folder / PLAN).unlink()  # so that the next command, with other options, may start anew
+            raise WholeGPTError(
+                f"no document of {options.documents} fell to the {part} part ({options.held_out:.0%} are held out); "
+                "give more of them, another --held-out or --seed, or make a corpus first: wholegpt corpus build"
+            )

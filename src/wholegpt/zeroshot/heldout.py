@@ -14,7 +14,8 @@ from wholegpt.inference.scoring import text_logprob
 from wholegpt.model.gpt import GPT
 from wholegpt.progress import bar
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training.shards import VAL, Tokens
+from wholegpt.training.shard_files import VAL
+from wholegpt.training.tokens import Tokens, tokenizer_of
 from wholegpt.zeroshot import baselines
 from wholegpt.zeroshot.metrics import NOTHING, Likelihood
 
@@ -32,7 +33,11 @@ def shards_of(model_path: Path) -> Path:
 
 
 def evaluate(model: GPT, tokenizer: Tokenizer, shards: Path) -> dict[str, Any]:
-    """Perplexity per token and word, bits per byte, and the trivial baselines on the same text."""
+    """Perplexity per token and word, bits per byte, and the trivial baselines on the same text.
+
+    WholeGPTError where the shards were made with another tokenizer: their ids would stand for other text.
+    """
+    _check_tokenizer(tokenizer, shards)
     val = Tokens(shards, VAL, tokenizer.vocab_size)
     total = NOTHING
     documents = 0
@@ -55,3 +60,16 @@ def evaluate(model: GPT, tokenizer: Tokenizer, shards: Path) -> dict[str, Any]:
         "bytes": total.bytes,
         "baselines": {**trivial, **baselines.compressors(b"".join(texts))},
     }
+
+
+def _check_tokenizer(tokenizer: Tokenizer, shards: Path) -> None:
+    theirs = tokenizer_of(shards)
+    if (theirs.vocabulary, theirs.merges, theirs.pattern) != (
+        tokenizer.vocabulary,
+        tokenizer.merges,
+        tokenizer.pattern,
+    ):
+        raise WholeGPTError(
+            f"{shards} was made with another tokenizer ({theirs.vocab_size} entries) than the model's "
+            f"({tokenizer.vocab_size}); make shards of the same text with it: wholegpt shards TEXT --tokenizer MODEL"
+        )
