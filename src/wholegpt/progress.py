@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -30,7 +31,7 @@ def duration(seconds: float) -> str:
 class Bar:
     """One running count; `advance` adds to it and may change the text beside it."""
 
-    def __init__(self, title: str, total: int | None, unit: str, done: int, display: Progress | None) -> None:
+    def __init__(self, title: str, total: int | None, unit: str, done: int, display: "Progress | None") -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self._start, self._first, self._last_line, self._display = time.monotonic(), done, time.monotonic(), display
         if display:
@@ -64,6 +65,17 @@ class Bar:
 @contextmanager
 def bar(title: str, total: int | None, unit: str, done: int = 0) -> Iterator[Bar]:
     """Show the progress of the block towards `total` units, of which `done` were there before."""
+    # Imported here: who shows no bar does not wait for it.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Bar(title, total, unit, done, None)

@@ -133,7 +133,7 @@ def released_cases(fixtures):
 @pytest.fixture(scope="module")
 def released(gpt2):  # noqa: ARG001 (skips without it)
     """Byte ids and merges of the released vocabulary."""
-    vocabulary, merges, special = files.load("gpt2")[:3]
+    vocabulary, merges, special = files.read(files.find("gpt2"))[:3]
     ids = {token: index for index, token in enumerate(vocabulary) if index not in special.values()}
     ranks = {pair: (n, ids[vocabulary[pair[0]] + vocabulary[pair[1]]]) for n, pair in enumerate(merges)}
     return {byte: ids[bytes([byte])] for byte in range(256)}, ranks

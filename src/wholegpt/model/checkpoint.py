@@ -1,22 +1,19 @@
 """Models on disk: any checkpoint in, Hugging Face's directory out, which is also what training writes."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from wholegpt import sources
 from wholegpt.errors import WholeGPTError
 from wholegpt.model.convert import formats, huggingface
-from wholegpt.model.convert.contents import Contents, check_shapes
+from wholegpt.model.convert.contents import Contents
 from wholegpt.model.gpt import ACTIVATIONS, GPT, GPTConfig
 from wholegpt.paper import SIZES
 from wholegpt.progress import say
 from wholegpt.tokenizer import Tokenizer, files
 
-WEIGHTS = huggingface.WEIGHTS
 GPT2 = "gpt2"
 # Programs round the vocabulary up to a multiple of 64 or 128, for speed: so many rows without a token may follow.
 PADDING_ROWS = 127
@@ -112,19 +109,6 @@ def _tokenizer(path: Path, contents: Contents, named: str | Path) -> Tokenizer |
     except WholeGPTError as error:
         say(f"without a tokenizer: {error}")
         return None
-
-
-def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write parameters alone, under their names in the checkpoint."""
-    huggingface.write_weights(path, tensors)
-
-
-def read_weights(path: Path, model: GPT) -> dict[str, Tensor]:
-    """The parameters in a file of `save_weights`, checked against the model's names and shapes."""
-    with huggingface.open_safetensors(path) as (_, shapes, tensor):
-        stored = {name.removeprefix(huggingface.PREFIX): name for name in shapes}
-        check_shapes(path, model.config, {name: shapes[theirs] for name, theirs in stored.items()})
-        return {name: tensor(stored[name]) for name in model.state_dict()}
 
 
 def choose_device(device: str) -> str:

@@ -42,10 +42,18 @@ class Target:
 TARGETS = {
     "hf": Target("", tuple(DTYPES), lambda path, contents, _: huggingface.write(path, contents)),
     "gguf": Target(
-        "model.gguf", ("float32", "float16", Q8_0), lambda path, c, dtype: gguf.write(path, c, GGUF[dtype]), "gelu_tanh"
+        formats.IN_DIRECTORIES["gguf"],
+        tuple(GGUF),
+        lambda path, contents, dtype: gguf.write(path, contents, GGUF[dtype]),
+        gguf.ACTIVATION,
     ),
-    "nanogpt": Target("ckpt.pt", ("float32",), lambda path, contents, _: nanogpt.write(path, contents), "gelu"),
-    "llmc": Target("model.bin", ("float32", "bfloat16"), llmc.write, "gelu_tanh"),
+    "nanogpt": Target(
+        formats.IN_DIRECTORIES["nanogpt"],
+        ("float32",),
+        lambda path, contents, _: nanogpt.write(path, contents),
+        nanogpt.ACTIVATION,
+    ),
+    "llmc": Target(formats.IN_DIRECTORIES["llmc"], tuple(llmc.VERSIONS), llmc.write, llmc.ACTIVATION),
 }
 
 # What is compared: so many sequences of so many tokens. Equal parameters may be summed up in another order; rounded

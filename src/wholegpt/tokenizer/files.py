@@ -34,11 +34,6 @@ _HARMLESS = {
 }
 
 
-def load(path_or_name: str | Path) -> Content:
-    """Vocabulary (bytes of each id), merges (pairs of ids), special tokens, and the splitting pattern."""
-    return read(find(path_or_name))
-
-
 def find(path_or_name: str | Path) -> list[Path]:
     """The files of a tokenizer: a tokenizer.json, which also knows the pattern, otherwise vocabulary and merges."""
     path = Path(path_or_name)

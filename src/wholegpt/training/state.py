@@ -18,7 +18,6 @@ from torch import Tensor
 
 from wholegpt import artifact
 from wholegpt.errors import WholeGPTError
-from wholegpt.model import checkpoint
 from wholegpt.model.convert import huggingface
 from wholegpt.model.gpt import GPT
 from wholegpt.training.ranks import Team, is_shard
@@ -58,8 +57,8 @@ def save(
         state_shards.write(partial / SHARDS, _everything(model, optimizers), team)
     elif team.main:
         rows = model.config.vocab_size
-        checkpoint.save_weights(partial / checkpoint.WEIGHTS, _cut(dict(model.named_parameters()), rows))
-        checkpoint.save_weights(partial / MOMENTS, _cut(_moments(model, optimizers), rows))
+        huggingface.write_weights(partial / huggingface.WEIGHTS, _cut(dict(model.named_parameters()), rows))
+        huggingface.write_weights(partial / MOMENTS, _cut(_moments(model, optimizers), rows))
     if team.main:
         artifact.write_json(partial / PROGRESS, {"step": step, **progress})
         shutil.rmtree(final, ignore_errors=True)
@@ -83,7 +82,7 @@ def read(path: Path, model: GPT, optimizers: Optimizers, team: Team = ALONE) -> 
 
             state_shards.read(path / SHARDS, _everything(model, optimizers), team)
         else:
-            _fill(path / checkpoint.WEIGHTS, dict(model.named_parameters()))
+            _fill(path / huggingface.WEIGHTS, dict(model.named_parameters()))
             _fill(path / MOMENTS, _moments(model, optimizers))
         progress: dict[str, Any] = artifact.read_json(path / PROGRESS)
     except WholeGPTError as error:

@@ -15,8 +15,8 @@ FORMATS: dict[str, ModuleType] = {
     "nanoGPT": nanogpt,
     "GGUF": gguf,
 }
-# Formats of one file: its name in a directory (nanoGPT's own, and those that `convert` chooses).
-IN_DIRECTORIES = ("ckpt.pt", "model.gguf", "model.bin")
+# Formats of one file, by what `convert --to` calls them: its name in a directory.
+IN_DIRECTORIES = {"nanogpt": "ckpt.pt", "gguf": "model.gguf", "llmc": "model.bin"}
 
 
 def holds(path: Path) -> bool:
@@ -41,5 +41,5 @@ def read(path: Path) -> Contents:
 
 def _file(path: Path) -> Path:
     """The file that is meant by a directory of nanoGPT, llm.c or GGUF: the one that `convert` writes there."""
-    found = [path / name for name in IN_DIRECTORIES if (path / name).is_file()]
+    found = [path / name for name in IN_DIRECTORIES.values() if (path / name).is_file()]
     return found[0] if found and not (path / huggingface.CONFIG).is_file() else path
