@@ -1,0 +1,1 @@
+"""Normalised n-grams of words and MinHash (section 4): what `corpus` and `overlap` share."""
