@@ -1,5 +1,6 @@
-"""Stages for the tests of the runner, in a module that worker processes can import."""
+"""Stages and a whole job for the tests of the runner, in a module that worker processes can import."""
 
+import json
 import os
 import signal
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from wholegpt.artifact import STATE, Artifact
 from wholegpt.errors import WholeGPTError
-from wholegpt.runner import Shard, relational
+from wholegpt.runner import Backend, Shard, relational, run, writing
 
 PARTITIONS = 3
 
@@ -79,3 +81,58 @@ def modules(_shard: Shard, folder: Path, _options: StageOptions) -> dict[str, in
     """What a worker has imported."""
     (folder / "modules.txt").write_text(" ".join(sorted(sys.modules)))
     return {}
+
+
+def words_of(folder: Path) -> list[Shard]:
+    """Four files of words, and a shard for each."""
+    found = []
+    for number in range(4):
+        path = folder / f"words{number}.txt"
+        if not path.exists():
+            path.write_text(" ".join("abcdefgh"[: (number * word) % 8 + 1] for word in range(200)))
+        found.append(Shard(f"{number:03d}", (path,)))
+    return found
+
+
+def job(shards: list[Shard], output: Path, backend: Backend) -> None:
+    """A map, an exchange by partition, a reduce."""
+    scattered = run(scatter, shards, output / "scatter", StageOptions(), backend)
+    parts = [
+        Shard(f"{part:04d}", tuple(folder / f"p={part:04d}.parquet" for folder in scattered.folders))
+        for part in range(PARTITIONS)
+    ]
+    run(count_words, parts, output / "count", StageOptions(), backend)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that lies there, without what may differ between two runs."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.name == "done.json":
+                data = json.dumps(json.loads(data) | {"seconds": 0, "attempts": 0}).encode()
+            found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+@dataclass(frozen=True)
+class VerbOptions:
+    """Of a verb that does the job."""
+
+    output: Path
+    seed: int = 0
+
+
+def verb(folder: Path, backend: Backend, slow: float = 0.0) -> None:
+    """The job as a verb: an artifact with the counts of words, and a copy of the work to look at."""
+    shards = words_of(folder)
+    artifact = Artifact(folder / "artifact", "count", VerbOptions(folder / "artifact"), [shards[0].inputs[0]])
+    if artifact.exists():
+        return
+    with writing(artifact, backend) as partial:
+        run(square, [], partial / STATE / "nothing", StageOptions(), backend)
+        job(shards, partial / "job", backend)
+        time.sleep(slow)
+        if backend.leads:
+            artifact.counts = {"partitions": PARTITIONS}

@@ -35,18 +35,6 @@ def shards(tmp_path) -> list[Shard]:
     return found
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """All that lies there, without what may differ between two runs."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            text = path.read_text()
-            if path.name == "done.json":
-                text = json.dumps(json.loads(text) | {"seconds": 0, "attempts": 0})
-            found[path.relative_to(folder).as_posix()] = text
-    return found
-
-
 def test_results_come_in_order_with_their_sums(tmp_path, shards, capsys):
     report = run(stages.square, shards, tmp_path / "out", StageOptions(), TWO)
     assert [folder.name for folder in report.folders] == [shard.name for shard in shards]
@@ -171,7 +159,7 @@ def test_killed_at_random_moments(tmp_path):
         time.sleep(3)
         assert not [pid for pid in workers if alive(pid)]
     assert driver(tmp_path).wait() == 0
-    assert {name for name in contents(tmp_path / "out") if name.endswith("numbers.txt")} == {
+    assert {name for name in stages.contents(tmp_path / "out") if name.endswith("numbers.txt")} == {
         f"{number}/numbers.txt" for number in range(8)
     }
     assert not list((tmp_path / "out").glob(".*"))
