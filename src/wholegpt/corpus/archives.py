@@ -129,7 +129,7 @@ def records(path: Path, largest_block_bytes: int) -> Iterator[Record]:
         stream = cast(BinaryIO, io.BufferedReader(source))
         count = 0
         try:
-            while fields := _fields(stream):
+            while (fields := _fields(stream)) is not None:
                 block, missing_bytes = _block(stream, fields, largest_block_bytes)
                 count += 1
                 yield Record(fields, block)
@@ -153,13 +153,15 @@ def _fields(stream: BinaryIO) -> dict[str, str] | None:
         return None
     if not line.startswith(WARC):
         raise ValueError("no record of WARC begins there")
-    lines = [line]
-    while lines[-1] not in (b"\r\n", b"\n"):
-        lines.append(stream.readline(LARGEST_HEADER_BYTES))
-        if not lines[-1].endswith(b"\n") or sum(map(len, lines)) > LARGEST_HEADER_BYTES:
+    fields: dict[str, str] = {}
+    left = LARGEST_HEADER_BYTES
+    while (line := stream.readline(left)) not in (b"\r\n", b"\n"):
+        left -= len(line)
+        if not line.endswith(b"\n") or not left:
             raise EOFError("it ends inside the header of a record")
-    pairs = (line.decode(errors="replace").partition(":") for line in lines[1:-1])
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+        name, _, value = line.decode(errors="replace").partition(":")
+        fields[name.strip().lower()] = value.strip()
+    return fields
 
 
 def _block(stream: BinaryIO, fields: Mapping[str, str], largest_bytes: int) -> tuple[bytes | None, int]:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from wholegpt.corpus.pages import Found, Page
 
 STAGES = ("read", "extract", "language", "quality", "wikipedia")
-# Rows with so much text are written out, so that long documents do not fill the memory.
-CHARACTERS_IN_MEMORY = 16_000_000
 PACKAGES = ("trafilatura", "fastwarc", "py3langid", "w3lib")
 
 ExtractorName = Literal["trafilatura-fast", "trafilatura", "trafilatura-precision", "paragraphs", "paper"]
@@ -83,29 +81,23 @@ def pages_to_documents(shard: Shard, folder: Path, options: PageOptions) -> dict
     from wholegpt.corpus import pages
 
     counts: Counter[str] = Counter()
-    characters = 0
     with (
         records.writer(folder / records.DOCUMENTS) as documents,
         records.writer(folder / records.REJECTS, records.REJECT) as rejects,
     ):
         for found in pages.read(shard, options.page_bytes):
             row: dict[str, Any] = {"text": "", "url": found.url}
-            verdict = _judge(found, row, options)
+            verdict = _document(found, row, options)
             _count(counts, verdict)
             if verdict.stage:
                 rejects.write({**row, **verdict._asdict(), "text": row["text"] or verdict.explanation})
             else:
                 documents.write(row)
-            characters += len(row["text"])
-            if characters > CHARACTERS_IN_MEMORY:
-                documents.flush()
-                rejects.flush()
-                characters = 0
     return dict(counts)
 
 
-def _judge(found: "Found", row: dict[str, Any], options: PageOptions) -> Verdict:
-    """Fill the row of a document as far as it comes."""
+def _document(found: "Found", row: dict[str, Any], options: PageOptions) -> Verdict:
+    """Make the row of a document as far as it comes."""
     from wholegpt.corpus.pages import Skipped
 
     if isinstance(found, Skipped):
@@ -119,6 +111,11 @@ def _judge(found: "Found", row: dict[str, Any], options: PageOptions) -> Verdict
     if not row["text"]:
         return Verdict("extract", "no-text")
     _describe(row, found, canonical, options)
+    return judge(row, canonical, options)
+
+
+def judge(row: dict[str, Any], canonical: str, options: PageOptions) -> Verdict:
+    """What the stages after `extract` say of a text with its address; the language is put into the row."""
     row["language"], row["language_score"] = language.identify(row["text"])
     if language.ALL not in options.languages and row["language"] not in options.languages:
         return Verdict("language", f"not-{'-'.join(options.languages)}")

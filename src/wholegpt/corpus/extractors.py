@@ -28,8 +28,11 @@ from wholegpt.corpus import charset, killable
 SHORTEST_PARAGRAPH_WORDS = 4
 SMALLEST_SHARE = 0.25
 
-# What no extractor reads (JSON-LD aside: trafilatura does); each pass over the page is shorter without.
-_UNREAD = etree.XPath('//script[not(@type="application/ld+json")] | //style | //svg | //link | //iframe | //canvas')
+# What no extractor takes text from (JSON-LD aside: trafilatura does); each of its passes is shorter without.
+_UNREAD = etree.XPath(
+    '//script[not(@type="application/ld+json")] | //style | //svg | //link | //meta | //img | //picture | //source'
+    " | //iframe | //canvas"
+)
 _BLOCKS = ("p", "pre", "blockquote", "li", "td", "h1", "h2", "h3", "h4", "h5", "h6")
 
 

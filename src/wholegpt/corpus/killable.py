@@ -67,8 +67,9 @@ class Killable:
     def close(self) -> None:
         """End both processes."""
         self._drop()
-        if self._control and self._process:
+        if self._control:
             self._control.close()
+        if self._process:
             self._process.wait()
         self._control = self._process = None
 
