@@ -24,14 +24,14 @@ def page(title: str, body: str, head: str = "") -> bytes:
 
 
 def article(number: int = 0, head: str = "") -> bytes:
-    """A page of four English paragraphs, different for each number, and its surroundings."""
+    """A page of four English paragraphs, different for each number, and what surrounds them."""
     sentences = [
         f"Early in the morning of day {number} the miller walked down to the river to look at the water.",
         "It had risen in the night, and the old wheel was turning faster than anyone in the village remembered.",
         f"By noon {number + 3} sacks of flour stood in the yard, and his daughter wrote their weight in the book.",
         "Nobody spoke of the storm any more, but the dogs would not come out from under the wagon until evening.",
     ]
-    paragraphs = "".join(f"<p>{first} {second}</p>" for first in sentences for second in sentences if first < second)
+    paragraphs = "".join(f"<p>{sentence}</p>" for sentence in sentences)
     navigation = '<nav><a href="/">Home</a> <a href="/about">About</a></nav>'
     return page(f"Day {number}", f"{navigation}<article><h1>Day {number}</h1>{paragraphs}</article>", head)
 

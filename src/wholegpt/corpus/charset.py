@@ -28,7 +28,11 @@ def _decode(body: bytes, content_type: str) -> str:
             return body.decode()
         except UnicodeDecodeError:
             pass
-    return to_unicode(body, http_content_type_encoding(content_type) or _declared(body) or _guess(body))
+    label = http_content_type_encoding(content_type) or _declared(body)
+    try:
+        return to_unicode(body, label or _guess(body))
+    except (UnicodeError, LookupError):  # a codec of Python's that is no charset, such as idna or rot13
+        return to_unicode(body, _guess(body))
 
 
 def _declared(body: bytes) -> str | None:
