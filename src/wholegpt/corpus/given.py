@@ -4,7 +4,9 @@ They stay as they are; blank ones are left out. Known fields (date, karma, host,
 whatever else a document has into `extra`, as JSON.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,13 +14,14 @@ from urllib.parse import urlsplit
 import orjson
 
 from wholegpt import documents
-from wholegpt.corpus import builtin, records
+from wholegpt.corpus import builtin, language, quality, records
 from wholegpt.documents import Document
 from wholegpt.runner import Shard
 
 # Files of a shard: enough for the work to be worth a process, few enough for many processes.
 FILES = 1_000
 BYTES = 64_000_000
+STAGES = ("read", "language", "quality")
 COLUMNS = {field.name: field.type for field in records.DOCUMENT}
 OWN = {"text", "id", "url", "extra"}
 
@@ -45,17 +48,49 @@ def shards(inputs: Sequence[str]) -> list[Shard]:
     return found
 
 
-def take(shard: Shard, folder: Path, options: Any) -> dict[str, int]:  # noqa: ARG001
-    """Stage: the documents of some files to `documents.parquet`."""
-    read = blank = 0
-    with records.writer(folder / records.DOCUMENTS) as writer, records.writer(folder / records.REJECTS, records.REJECT):
+@dataclass(frozen=True)
+class GivenOptions:
+    """Whether the text is filtered, and how."""
+
+    filtered: bool
+    languages: tuple[str, ...]
+    without_rules: tuple[str, ...]
+
+
+def take(shard: Shard, folder: Path, options: GivenOptions) -> dict[str, int]:
+    """Stage: the documents of some files, and those that were left out with their reasons."""
+    counts: Counter[str] = Counter()
+    with (
+        records.writer(folder / records.DOCUMENTS) as writer,
+        records.writer(folder / records.REJECTS, records.REJECT) as rejects,
+    ):
         for document in _read(shard):
-            read += 1
-            if document.text.strip():
-                writer.write(row(document))
+            found = row(document)
+            stage, reason = _fault(found, options)
+            if stage:
+                rejects.write({**found, "stage": stage, "reason": reason})
             else:
-                blank += 1
-    return {"read/in": read, "read/out": read - blank, "read/reason/blank": blank}
+                writer.write(found)
+            for passed in STAGES if options.filtered else STAGES[:1]:
+                counts[f"{passed}/in"] += 1
+                if passed == stage:
+                    counts[f"{passed}/reason/{reason}"] += 1
+                    break
+                counts[f"{passed}/out"] += 1
+    return dict(counts)
+
+
+def _fault(found: dict[str, Any], options: GivenOptions) -> tuple[str, str]:
+    """The stage that leaves a document out, and why; nothing for one that stays. Fills in the language."""
+    if not found["text"].strip():
+        return "read", "blank"
+    if not options.filtered:
+        return "", ""
+    found["language"], found["language_score"] = language.identify(found["text"])
+    if not language.wanted(found["language"], options.languages):
+        return "language", language.reason(options.languages)
+    fault = quality.reason(found["text"], options.without_rules)
+    return ("quality", fault) if fault else ("", "")
 
 
 def _read(shard: Shard) -> Iterator[Document]:

@@ -33,6 +33,13 @@ def shards(inputs: Sequence[Path]) -> list[Shard]:
     return found
 
 
+def holds(path: Path) -> bool:
+    """Whether a file is one of pages, or a folder holds such."""
+    if path.is_dir():
+        return any(kind(file) for file in path.rglob("*") if file.is_file())
+    return bool(_certain_kind(path))
+
+
 def kind(file: Path) -> str:
     """`ARCHIVE` or `FILES` by the name's ending, "" for another."""
     name = file.name.lower()

@@ -15,7 +15,7 @@ from typing import Any
 
 from wholegpt import artifact, documents
 from wholegpt.corpus import records
-from wholegpt.documents import FILES_OF, HELD_OUT, TRAIN
+from wholegpt.documents import HELD_OUT, TRAIN
 from wholegpt.runner import Backend, Report, Shard, run
 
 LONG_DOCUMENT_PASSAGES = 5
@@ -33,7 +33,7 @@ class SplitOptions:
 
 
 def split(found: list[Path], folder: Path, options: SplitOptions, backend: Backend) -> Report:
-    """Split each file of documents into `part.parquet` and `heldout.parquet`, in a folder of its own.
+    """Split each file of documents into `train.parquet` and `heldout.parquet`, in a folder of its own; none is empty.
 
     Where the fraction holds nothing out, the text nearest to it is.
     """
@@ -50,16 +50,17 @@ def split_shard(shard: Shard, folder: Path, options: SplitOptions) -> dict[str, 
     counts: Counter[str] = Counter()
     lowest = 1.0
     with ExitStack() as stack:
-        writers = {
-            part: stack.enter_context(records.writer(folder / f"{name.rstrip('-')}.parquet"))
-            for part, name in FILES_OF.items()
-        }
+        paths = {part: folder / f"{part}.parquet" for part in (TRAIN, HELD_OUT)}
+        writers = {part: stack.enter_context(records.writer(path)) for part, path in paths.items()}
         for row in records.rows(shard.inputs):
             shares, pieces = _pieces(row, options)
             lowest = min(lowest, *shares)
             for part, piece in pieces:
                 writers[part].write(piece)
                 counts.update(_sizes(part, piece["text"]))
+    for part, path in paths.items():
+        if not writers[part].rows:
+            path.unlink()
     artifact.write_json(folder / LOWEST, lowest)
     return dict(counts)
 
