@@ -5,8 +5,7 @@
 Quality is asked of the 181 pages of the article-extraction benchmark and of 160 pages in several languages. Speed is
 CPU time, of all processes that take part, over the same pages in alternating rounds, each peer in a process of its own
 that has begun before the clock; the ratio is the median over rounds. Where wall time counts (two processes, a page that
-hangs) it is said. Peers that are not installed are left out and named: readability-lxml with html-text, resiliparse,
-newspaper4k.
+hangs) it is said. Peers that are not installed are left out and named: readability-lxml with html-text, resiliparse.
 """
 
 import argparse

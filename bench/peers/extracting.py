@@ -115,19 +115,9 @@ def resiliparse(page: bytes) -> str:
     return extract_plain_text(page.decode(errors="replace"), main_content=True)
 
 
-def newspaper(page: bytes) -> str:
-    from newspaper import Article as TheirArticle
-
-    article = TheirArticle("http://localhost/")
-    article.download(input_html=page.decode(errors="replace"))
-    article.parse()
-    return article.text
-
-
 PEERS: dict[str, tuple[str, Callable[[bytes], str]]] = {
     "readability + html-text": ("readability", readability),
     "resiliparse": ("resiliparse", resiliparse),
-    "newspaper4k": ("newspaper", newspaper),
 }
 
 

@@ -1,5 +1,7 @@
 """The characters of a page's bytes, by its marks, its labels, and what its bytes can be at all."""
 
+import re
+
 import charset_normalizer
 from w3lib.encoding import html_body_declared_encoding, http_content_type_encoding, read_bom, to_unicode
 
@@ -7,6 +9,7 @@ from w3lib.encoding import html_body_declared_encoding, http_content_type_encodi
 SAMPLE_BYTES = 10_000
 # UTF-8 with a few broken places is still UTF-8: one in so many characters beyond ASCII.
 BROKEN_ONE_IN = 20
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 def decode(body: bytes, content_type: str = "") -> str:
@@ -42,9 +45,14 @@ def _declared(body: bytes) -> str | None:
 
 
 def _guess(body: bytes) -> str:
+    """UTF-8 with broken places; the Web's default where letters beyond ASCII stand alone, as in Latin script; else what
+    the bytes look like."""
     text = body.decode("utf-8", "replace")
     beyond_ascii = sum(character > "\x7f" for character in text)
     if text.count("\ufffd") * BROKEN_ONE_IN <= beyond_ascii:
         return "utf-8"
+    runs = _BEYOND_ASCII.findall(body)
+    if sum(map(len, runs)) < 2 * len(runs):
+        return "cp1252"
     found = charset_normalizer.from_bytes(body[:SAMPLE_BYTES]).best()
     return found.encoding if found else "cp1252"

@@ -6,10 +6,10 @@
     paragraphs              all <p> of at least four words, as in clones of WebText; fastest
     paper                   the choice between two
 
-Unstated in the paper: "a combination" of the extractors Dragnet and Newspaper, without the rule. Here, as there, one
-that learnt from how articles look and one of general rules on density of text: trafilatura in its precise form and
-readability (that which trafilatura carries). The first is surer and misses whole articles now and then; so its text is
-taken unless it has less than a quarter of the words of the other.
+Unstated in the paper: the rule by which it combines Dragnet and Newspaper. Here the two are trafilatura in its precise
+form, which knows how articles are marked, and readability (the one that trafilatura carries), which looks for dense
+text. The first is surer but misses whole articles now and then: its text is taken unless it has less than a quarter of
+the other's words.
 """
 
 import logging
