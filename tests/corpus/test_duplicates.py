@@ -125,7 +125,7 @@ def test_nothing_at_all(tmp_path):
 
 def test_the_threshold_is_asked_of_the_sets_themselves(tmp_path):
     base = words(1)
-    rows = [document("a", " ".join(base)), document("b", " ".join(edited(base, 0.04, 2)))]
+    rows = [document("a", " ".join(base)), document("b", " ".join(edited(base, 0.02, 2)))]
     shape = {"bands": "25x5"}
     assert kept(near(tmp_path / "low", [rows], NearOptions(**shape, near_threshold=0.3))) == ["a"]
     assert kept(near(tmp_path / "high", [rows], NearOptions(**shape, near_threshold=0.99))) == ["a", "b"]

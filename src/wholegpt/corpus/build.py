@@ -114,6 +114,9 @@ def _stages(folder: Path, options: BuildOptions) -> tuple[list[Report], Report]:
     as_given = GivenOptions(options.filter_text, options.pages.languages, options.pages.without_rules)
     of_pages = run(pages_to_documents, page_shards.shards(pages), state / "pages", options.pages, backend)
     of_texts = run(given.take, given.shards(texts), state / "given", as_given, backend)
+    if not (of_pages.folders or of_texts.folders):
+        (folder / PLAN).unlink(missing_ok=True)
+        raise WholeGPTError(*(of_pages.faults() + of_texts.faults())[:1] or ["no documents were given"])
     count = of_pages.counts[f"{PAGE_STAGES[-1]}/out"] + of_texts.counts["read/out"]
     exact = exact_duplicates.remove(_documents(of_pages, of_texts), state / "exact", count, backend)
     compared, spared = _documents(exact), []

@@ -72,7 +72,7 @@ def remove(
 ) -> Report:
     """The documents of each file, with what overlaps counted or left out."""
     shards = [Shard(f"{number:05d}", (path, *indices)) for number, path in enumerate(files)]
-    return run(compare, shards, folder / "compare", options, backend)
+    return run(compare, shards, folder / "compare", options, backend).whole()
 
 
 def report(found: Report, options: OverlapOptions) -> dict[str, Any]:
@@ -106,7 +106,9 @@ def compare(shard: Shard, folder: Path, options: OverlapOptions) -> dict[str, in
             texts = Texts.of([row["text"] for row in rows])
             longest = np.stack([one.search(texts).longest for one in indices])
             for row, runs in zip(rows, longest.T.tolist(), strict=True):
-                hit = [name for name, run in zip(options.decontaminate, runs, strict=True) if run >= options.overlap_grams]
+                hit = [
+                    name for name, run in zip(options.decontaminate, runs, strict=True) if run >= options.overlap_grams
+                ]
                 counts.update(f"overlap/{name}" for name in hit)
                 counts[f"{STAGE}/in"] += 1
                 if hit and options.overlap == "drop":

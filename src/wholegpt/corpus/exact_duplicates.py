@@ -27,12 +27,12 @@ def remove(files: Sequence[Path], folder: Path, documents: int, backend: Backend
     """The documents of each file without the copies; `documents` is about how many there are in all."""
     options = ExactOptions(min(MOST_PARTITIONS, 1 + documents // DOCUMENTS_A_PARTITION))
     shards = [Shard(f"{number:05d}", (path,), (number,)) for number, path in enumerate(files)]
-    hashed = run(hash_texts, shards, folder / "hashes", options, backend)
+    hashed = run(hash_texts, shards, folder / "hashes", options, backend).whole()
     parts = [
         Shard(f"{part:05d}", tuple(done / f"{part:05d}.parquet" for done in hashed.folders))
         for part in range(options.partitions)
     ]
-    found = run(copies, parts, folder / "copies", options, backend)
+    found = run(copies, parts, folder / "copies", options, backend).whole()
     lists = [done / DROPS for done in found.folders]
     return keeping.drop(files, lists, folder, keeping.WithoutOptions(STAGE, REASON), backend)
 

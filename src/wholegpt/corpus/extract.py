@@ -117,8 +117,8 @@ def _document(found: "Found", row: dict[str, Any], options: PageOptions) -> Verd
 def judge(row: dict[str, Any], canonical: str, options: PageOptions) -> Verdict:
     """What the stages after `extract` say of a text with its address; the language is put into the row."""
     row["language"], row["language_score"] = language.identify(row["text"])
-    if language.ALL not in options.languages and row["language"] not in options.languages:
-        return Verdict("language", f"not-{'-'.join(options.languages)}")
+    if reason := language.fault(row["language"], options.languages):
+        return Verdict("language", reason)
     if reason := quality.reason(row["text"], options.without_rules):
         return Verdict("quality", reason)
     return Verdict("wikipedia", reason) if (reason := wikipedia.reason(row["url"], canonical)) else KEPT

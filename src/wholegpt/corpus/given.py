@@ -87,8 +87,8 @@ def _fault(found: dict[str, Any], options: GivenOptions) -> tuple[str, str]:
     if not options.filtered:
         return "", ""
     found["language"], found["language_score"] = language.identify(found["text"])
-    if not language.wanted(found["language"], options.languages):
-        return "language", language.reason(options.languages)
+    if fault := language.fault(found["language"], options.languages):
+        return "language", fault
     fault = quality.reason(found["text"], options.without_rules)
     return ("quality", fault) if fault else ("", "")
 

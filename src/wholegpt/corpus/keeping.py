@@ -55,11 +55,11 @@ def drop(
     files: Sequence[Path], lists: Sequence[Path], folder: Path, options: WithoutOptions, backend: Backend
 ) -> Report:
     """The documents of each file without those that the lists name; each report folder has documents and rejects."""
-    dealt = run(deal, [Shard("lists", tuple(lists), (len(files),))], folder / "lists", options, backend)
+    dealt = run(deal, [Shard("lists", tuple(lists), (len(files),))], folder / "lists", options, backend).whole()
     shards = [
         Shard(f"{number:05d}", (path, dealt.folders[0] / f"{number:05d}.parquet")) for number, path in enumerate(files)
     ]
-    return run(without, shards, folder / "kept", options, backend)
+    return run(without, shards, folder / "kept", options, backend).whole()
 
 
 def deal(shard: Shard, folder: Path, _options: WithoutOptions) -> dict[str, int]:

@@ -28,6 +28,11 @@ def identify(text: str) -> tuple[str, float]:
     return language, round(score, 4)
 
 
+def fault(language: str, languages: Sequence[str]) -> str:
+    """Why a text in that language is not wanted; "" where it is."""
+    return "" if ALL in languages or language in languages else f"not-{'-'.join(languages)}"
+
+
 def check(languages: Sequence[str]) -> None:
     """UsageError for a language that the model does not know, which would drop every document."""
     for language in languages:

@@ -65,24 +65,26 @@ class NearOptions:
 def remove(files: Sequence[Path], folder: Path, options: NearOptions, backend: Backend) -> Report:
     """The documents of each file without near-duplicates."""
     shards = [Shard(f"{number:05d}", (path,), (number,)) for number, path in enumerate(files)]
-    signed = run(sign, shards, folder / "sign", options, backend)
+    signed = run(sign, shards, folder / "sign", options, backend).whole()
     keys, places = ([done / name for done in signed.folders] for name in (KEYS, PLACES))
-    order = run(put_in_order, [Shard("order", tuple(places))], folder / "order", options, backend).folders[0] / PLACE
+    placed = run(put_in_order, [Shard("order", tuple(places))], folder / "order", options, backend).whole()
+    order = placed.folders[0] / PLACE
     bands = [Shard(f"{band:03d}", (order, *keys), (band,)) for band in range(options.shape[0])]
-    paired = tuple(done / PAIRS for done in run(pair, bands, folder / "pair", options, backend).folders)
-    pairs = run(unite, [Shard("pairs", paired)], folder / "pairs", options, backend)
+    paired = tuple(done / PAIRS for done in run(pair, bands, folder / "pair", options, backend).whole().folders)
+    pairs = run(unite, [Shard("pairs", paired)], folder / "pairs", options, backend).whole()
     united = pairs.folders[0] / PAIRS
     wanted = [
         Shard(f"{number:05d}", (path, united, *keys[: number + 1])) for number, path in enumerate(files)
     ]  # the keys' sizes tell where the file's numbers begin
-    gathered = run(gather, wanted, folder / "gather", options, backend)
+    gathered = run(gather, wanted, folder / "gather", options, backend).whole()
     sets = tuple(done / name for done in gathered.folders for name in (GRAMS, BOUNDS, NUMBERS))
     slices = [
         Shard(f"{start:012d}", (united, *sets), (start,)) for start in range(0, pairs.counts["pairs"], PAIRS_A_SHARD)
     ]
-    verified = run(verify, slices, folder / "verify", options, backend)
+    verified = run(verify, slices, folder / "verify", options, backend).whole()
     edges = tuple(done / PAIRS for done in verified.folders)
-    chosen = run(choose, [Shard("drops", (order, *edges, *places), (len(edges),))], folder / "choose", options, backend)
+    who = Shard("drops", (order, *edges, *places), (len(edges),))
+    chosen = run(choose, [who], folder / "choose", options, backend).whole()
     lists = [done / DROPS for done in chosen.folders]
     return keeping.drop(files, lists, folder, keeping.WithoutOptions(STAGE, REASON), backend)
 

@@ -38,10 +38,10 @@ def split(found: list[Path], folder: Path, options: SplitOptions, backend: Backe
     Where the fraction holds nothing out, the text nearest to it is.
     """
     shards = [Shard(f"{number:05d}", (path,)) for number, path in enumerate(found)]
-    report = run(split_shard, shards, folder, options, backend)
+    report = run(split_shard, shards, folder, options, backend).whole()
     if not report.counts[f"{HELD_OUT}/documents"]:
         lowest = min((artifact.read_json(done / LOWEST) for done in report.folders), default=1.0)
-        report = run(split_shard, shards, folder, replace(options, held_out=lowest + 2**-53), backend)
+        report = run(split_shard, shards, folder, replace(options, held_out=lowest + 2**-53), backend).whole()
     return report
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wholegpt.ngrams import hashing
-from wholegpt.ngrams.hashing import WORD, address, kernels, lowered_table, power
-from wholegpt.ngrams.words import Texts
+from wholegpt.ngrams.hashing import WORD, address, kernels, power
+from wholegpt.ngrams.words import Texts, lowered_table
 
 # Bits a hash before the table; about one in eight n-grams that are not in the table passes them.
 BITS_A_HASH = 8

@@ -10,11 +10,7 @@ from wholegpt.errors import UsageError
 
 @dataclass(frozen=True)
 class Backend:
-    """Where and how the work is done; the result is the same.
-
-    A verb has it as one field of its options, `backend: Annotated[Backend, tyro.conf.OmitArgPrefixes] = Backend()`,
-    and names that field `incidental` to its artifact.
-    """
+    """Where the work is done; the result is the same."""
 
     name: Annotated[Literal["local", "ray", "rank"], tyro.conf.arg(name="backend")] = "local"
     """local: processes here; ray: a Ray cluster; rank: one of several commands that share the output folder."""

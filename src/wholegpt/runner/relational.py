@@ -22,7 +22,7 @@ def connection(temporary: Path, memory_bytes: int) -> duckdb.DuckDBPyConnection:
 
 def table(database: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """The rows of a query as a pyarrow table."""
-    return database.execute(query).to_arrow_table()
+    return database.sql(query).to_arrow_table()
 
 
 def names(paths: Iterable[Path]) -> str:

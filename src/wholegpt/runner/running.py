@@ -38,6 +38,20 @@ class Report:
     folders: list[Path] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    # Where a note says why.
+    notes: Path | None = None
+
+    def faults(self) -> list[str]:
+        """Why each failed shard did, in one line."""
+        if not self.notes:
+            return []
+        return [(self.notes / f"{name}.txt").read_text("utf-8").split("\n")[1] for name in self.failed]
+
+    def whole(self) -> "Report":
+        """The same; WholeGPTError where a shard failed, for stages whose results mean nothing without all of them."""
+        if self.failed:
+            raise WholeGPTError(f"{self.failed[0]} failed: {self.faults()[0]}; see {self.notes}")
+        return self
 
 
 def run(
@@ -69,7 +83,7 @@ def run(
         monitor.last()
     if backend.world_size > 1:
         counts |= ranks.wait_for_others(tasks, backend)
-    return _report(tasks, counts)
+    return _report(tasks, counts, output / FAILED)
 
 
 def _outcomes(todo: list[Task], backend: Backend, timeout: float | None) -> Iterator[tuple[Task, Outcome]]:
@@ -98,7 +112,8 @@ def _outcomes(todo: list[Task], backend: Backend, timeout: float | None) -> Iter
 def _give_up(task: Task, outcome: Outcome) -> None:
     say(f"{task.shard.name} failed for good: {outcome.fault.strip()}")
     (task.output / FAILED).mkdir(exist_ok=True)
-    content = f"{task.key}\n{', '.join(map(str, task.shard.inputs[:10]))}\n{outcome.traceback}"
+    inputs = ", ".join(map(str, task.shard.inputs[:10]))
+    content = f"{task.key}\n{outcome.fault.strip()}\n{inputs}\n{outcome.traceback}"
     artifact.write_bytes(task.output / FAILED / f"{task.shard.name}.txt", content.encode())
 
 
@@ -109,8 +124,8 @@ def _clear(task: Task) -> None:
         shutil.rmtree(task.output / f".{task.shard.name}.{number}{PARTIAL}", ignore_errors=True)
 
 
-def _report(tasks: list[Task], counts: dict[str, Any]) -> Report:
-    report = Report()
+def _report(tasks: list[Task], counts: dict[str, Any], notes: Path) -> Report:
+    report = Report(notes=notes)
     for task in tasks:
         found = counts[task.shard.name]
         if found is None:
