@@ -124,15 +124,7 @@ def pair(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     order, band = np.load(shard.inputs[0]), int(shard.values[0])
     # Copied, so that the files' other bands leave the memory.
     keys = np.concatenate([np.load(path, mmap_mode="r")[:, band].copy() for path in shard.inputs[1:]])
-    sequence = np.lexsort((order, keys))
-    ordered = keys[sequence]
-    sequence, ordered = sequence[ordered != NO_KEY], ordered[ordered != NO_KEY]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, int)
-    first = np.repeat(begins, np.diff([*begins, len(ordered)]))
-    later = np.flatnonzero(np.arange(len(ordered)) != first)
-    with_first = np.stack([sequence[first[later]], sequence[later]], axis=1)
-    with_previous = np.stack([sequence[later - 1], sequence[later]], axis=1)
-    np.save(folder / PAIRS, _unique(np.concatenate([with_first, with_previous])))
+    np.save(folder / PAIRS, sharing(keys, order))
     return {}
 
 
@@ -201,6 +193,25 @@ def choose(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     return {"dropped": len(gone)}
 
 
+def sharing(keys: NDArray[np.uint64], order: NDArray[Any]) -> Pairs:
+    """Pairs of documents with the same key [pairs, 2]: each with the first of them in the order, and with the last
+    before it."""
+    sequence = np.argsort(keys, kind="stable")
+    ordered = keys[sequence]
+    same = ordered[1:] == ordered[:-1]
+    # Those that share their key with a neighbour, and have one.
+    shared = np.concatenate([same, [False]]) | np.concatenate([[False], same]) if len(keys) else np.zeros(0, bool)
+    sequence = sequence[shared & (ordered != NO_KEY)]
+    sequence = sequence[np.lexsort((order[sequence], keys[sequence]))]
+    ordered = keys[sequence]
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, int)
+    first = np.repeat(begins, np.diff([*begins, len(ordered)]))
+    later = np.flatnonzero(np.arange(len(ordered)) != first)
+    with_first = np.stack([sequence[first[later]], sequence[later]], axis=1)
+    with_previous = np.stack([sequence[later - 1], sequence[later]], axis=1)
+    return _unique(np.concatenate([with_first, with_previous]))
+
+
 def components(edges: Pairs, order: NDArray[Any]) -> dict[int, int]:
     """Of each document that is in a cluster and not its first: the first, in the order.
 
@@ -224,7 +235,9 @@ def components(edges: Pairs, order: NDArray[Any]) -> dict[int, int]:
 
 
 def _unique(pairs: Pairs) -> Pairs:
-    return np.unique(pairs.astype(np.int64), axis=0)
+    """Each pair once, sorted; two numbers below 2**31 as one word, which sorts ten times as fast."""
+    words = np.unique(pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1].astype(np.int64))
+    return np.stack([words >> 32, words & 0xFFFFFFFF], axis=1)
 
 
 def _sets(texts: Sequence[str]) -> Grams:
