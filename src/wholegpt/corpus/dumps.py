@@ -105,6 +105,18 @@ def files(path: Path) -> list[Path]:
     return found
 
 
+def window(path: Path) -> int:
+    """The memory that the first zstd frame of a file asks for [bytes]; 0 where there is none."""
+    if path.suffix not in (".zst", ".zst_blocks"):
+        return 0
+    with path.open("rb") as stream:
+        header = stream.read(4 + ZSTD_HEADER_BYTES)[4 if path.suffix == ".zst_blocks" else 0 :]
+    try:
+        return int(zstandard.get_frame_parameters(header).window_size)
+    except zstandard.ZstdError:
+        return 0
+
+
 def _unpack(stream: BinaryIO, suffix: str, window_bytes: int) -> Iterator[bytes]:
     if suffix == ".zst_blocks":
         yield from _rows_of_blocks(stream, window_bytes)
