@@ -64,19 +64,15 @@ class Dump:
             if skipping:
                 cut = piece.find(b"\n") + 1
                 skipping, piece = not cut, piece[cut:] if cut else b""
-            parts.append(piece)
             size += len(piece)
-            if size < BLOCK_BYTES or (size <= LONGEST_LINE_BYTES and b"\n" not in piece):
-                continue
-            joined = b"".join(parts)
-            cut = joined.rfind(b"\n") + 1
+            cut = piece.rfind(b"\n") + 1 if size >= BLOCK_BYTES else 0
             if cut:
-                yield joined[:cut]
-            rest = joined[cut:]
-            if len(rest) > LONGEST_LINE_BYTES:
+                yield b"".join([*parts, memoryview(piece)[:cut]])
+                parts, size = [], len(piece) - cut
+            parts.append(piece[cut:])
+            if size > LONGEST_LINE_BYTES:
                 self.long_lines += 1
-                skipping, rest = True, b""
-            parts, size = [rest], len(rest)
+                skipping, parts, size = True, [], 0
         if last := b"".join(parts):
             yield last
 

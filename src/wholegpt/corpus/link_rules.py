@@ -135,7 +135,9 @@ class Sieve:
         reason = self._reason_of_host(host)
         if reason:
             return reason
-        if urls.extension(normal) in self._extensions:
+        # The second half of the condition alone decides; the first is quick and nearly always false.
+        ending = normal.rpartition(".")[2].lower()
+        if (ending in self._extensions or "?" in normal) and urls.extension(normal) in self._extensions:
             return "extension"
         return urls.digest(normal), url, host, score, created, subreddit, identifier
 

@@ -82,15 +82,12 @@ def gather(shard: Shard, folder: Path, rule: Rule) -> dict[str, int]:
 
 
 def _submissions(block: bytes) -> Sequence[Submission | None]:
-    """One for each line, None for a broken one."""
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    """One for each line that is not blank, None for a broken one."""
     try:
         found: list[Submission] = _DECODER.decode_lines(block)
-        if len(found) == lines:
-            return found
-    except (ValueError, RecursionError):
-        pass  # some line is broken: one by one
-    return [_submission(line) for line in block.removesuffix(b"\n").split(b"\n")]
+        return found
+    except (ValueError, RecursionError):  # some line is broken: one by one
+        return [_submission(line) for line in block.split(b"\n") if line.strip()]
 
 
 def _submission(line: bytes) -> Submission | None:
@@ -101,8 +98,8 @@ def _submission(line: bytes) -> Submission | None:
 
 
 def _listed(block: bytes) -> Sequence[Submission | None]:
-    """The lines of a list of URLs, None for one that is not UTF-8."""
-    return [_listed_url(line) for line in block.removesuffix(b"\n").split(b"\n")]
+    """The same of a list of URLs; what is not UTF-8 is broken."""
+    return [_listed_url(line) for line in block.split(b"\n") if line.strip()]
 
 
 def _listed_url(line: bytes) -> Submission | None:

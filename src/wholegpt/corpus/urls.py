@@ -43,14 +43,15 @@ def normalise(url: str) -> tuple[str, str] | None:
     >>> normalise("http://[::1") is None
     True
     """
-    page, _, fragment = url.partition("#")
+    page, _, fragment = url.partition("#") if "#" in url else (url, "", "")
     plain = _PLAIN.fullmatch(page)
     if plain is None or fragment.startswith("!"):
         return normalise_any(url)
     host, path, query = plain.groups("")
     if "/." in path or path.endswith(";"):
         return normalise_any(url)
-    normal = (host.removeprefix("www.") if host.count(".") > 1 else host) + path.rstrip("/")
+    bare = host[4:] if host.startswith("www.") and host.count(".") > 1 else host
+    normal = bare + path.rstrip("/")
     if query:
         # Sorted by name, then value, as they are without the "=": no other character here comes before it.
         fields = query.replace("=", "\0").split("&")
@@ -64,8 +65,10 @@ def normalise(url: str) -> tuple[str, str] | None:
 
 def normalise_any(url: str) -> tuple[str, str] | None:
     """The same for every URL; `normalise` takes a shorter way where nothing but parameters can change."""
+    page, _, fragment = url.partition("#")
+    names_page = fragment.startswith("!")
     try:
-        parts = urlsplit(canonicalize_url(url, keep_fragments=True))
+        parts = urlsplit(canonicalize_url(url if names_page else page, keep_fragments=True))
         hostname, port = parts.hostname, parts.port
     except ValueError:
         return None
@@ -78,7 +81,7 @@ def normalise_any(url: str) -> tuple[str, str] | None:
     bare = host.removeprefix("www.") if host.count(".") > 1 else host
     where = user + at + bare + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
     query = "&".join(field for field in parts.query.split("&") if not _is_tracking(field.partition("=")[0]))
-    fragment = "#" + parts.fragment if parts.fragment.startswith("!") else ""
+    fragment = "#" + parts.fragment if names_page else ""
     return where + parts.path.rstrip("/") + ("?" + query if query else "") + fragment, host
 
 
