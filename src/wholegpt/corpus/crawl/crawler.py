@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
+from filelock import FileLock
 from yarl import URL
 
 from wholegpt import artifact
@@ -31,6 +32,7 @@ from wholegpt.runner import Shard
 
 MOST_REDIRECTS = 5
 NAME_THREADS = 32
+LOCK_SECONDS = 60.0
 PROGRESS, REDIRECTED = "progress.json", "redirected.parquet"
 
 
@@ -62,6 +64,13 @@ def crawl(shard: Shard, folder: Path, options: CrawlOptions) -> dict[str, int]:
     The work is in a folder of its own and outlives an attempt, which the runner's does not.
     """
     work = options.work / shard.name
+    work.mkdir(parents=True, exist_ok=True)
+    # Of a driver that was killed, a worker may outlive it for a moment.
+    with FileLock(work / "lock", timeout=LOCK_SECONDS):
+        return _crawl(shard, work, folder, options)
+
+
+def _crawl(shard: Shard, work: Path, folder: Path, options: CrawlOptions) -> dict[str, int]:
     hosts = queue.read_hosts(shard.inputs[0].parent / HOSTS)
     files = Files(f"pages-{shard.name}", options.compression, options.file_bytes, options.description())
     book = Ledger(work, sum(host.links for host in hosts), files)

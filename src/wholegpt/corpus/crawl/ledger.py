@@ -40,7 +40,6 @@ class Ledger:
     """The journal of one shard's crawl and the WARC files beside it; opening it mends what a kill left."""
 
     def __init__(self, folder: Path, urls: int, files: Files) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         # A byte a URL: whether it is done.
         self.done = bytearray(urls)
         self.outcomes: Counter[str] = Counter()

@@ -75,7 +75,9 @@ class WarcWriter:
             **target,
             "Content-Type": "application/http; msgtype=request",
         }
-        self._append(stream, record(response, answer.head + answer.body), record(request, answer.request))
+        is_packed = not answer.is_cut and bool(answer.headers.get("Content-Encoding"))
+        page = self._compress(record(response, answer.head + answer.body), is_packed)
+        _append(stream, page + self._compress(record(request, answer.request), False))
         return Place(self._name(), begin, stream.tell())
 
     def sync(self) -> None:
@@ -97,7 +99,7 @@ class WarcWriter:
         if self._stream is None:
             self._stream = io.FileIO(self._folder / self._name(), "a")
             if not self._stream.seek(0, os.SEEK_END):
-                self._append(self._stream, self._first_record())
+                _append(self._stream, self._compress(self._first_record(), False))
         return self._stream
 
     def _name(self) -> str:
@@ -113,11 +115,6 @@ class WarcWriter:
         }
         lines = f"software: wholeGPT/{__version__}\r\nformat: WARC File Format 1.1\r\n{self._description}"
         return record(fields, lines.encode())
-
-    def _append(self, stream: io.FileIO, *records: bytes) -> None:
-        content = memoryview(b"".join(map(self._compress, records)))
-        while content:
-            content = content[stream.write(content) :]
 
 
 def record(fields: dict[str, str], block: bytes) -> bytes:
@@ -143,10 +140,18 @@ def submission(link: Link) -> dict[str, str]:
     return {f"WARC-wholeGPT-{name}": value for name, value in words.items() if value}
 
 
-def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
+def _compressor(compression: Compression) -> Callable[[bytes, bool], bytes]:
+    """Makes a member of a record; gzip, slow, leaves alone what is packed already (zstd sees it for itself)."""
     if compression == "zst":
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compress
-    return lambda content: zlib.compress(content, GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+        frame = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compress
+        return lambda content, _: frame(content)
+    return lambda content, is_packed: zlib.compress(content, 0 if is_packed else GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+
+
+def _append(stream: io.FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def _new_identity() -> str:
