@@ -5,14 +5,26 @@ Its hosts are `host0.localhost`, `host1.localhost`, ...; what a host's robots.tx
 
 import asyncio
 import gzip
+import shutil
 import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import pytest
 from aiohttp import web
+from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+from wholegpt.corpus import records
+from wholegpt.corpus.crawl import crawler, queue
+from wholegpt.corpus.crawl.crawler import CrawlOptions
+from wholegpt.corpus.crawl.queue import DealOptions
+from wholegpt.runner import Shard
 
 # Handlers are found by name and called alike, whether they look at the request or not.
 # ruff: noqa: ARG002
@@ -38,6 +50,7 @@ class Site:
         # Requests of a host that are being answered, and the most there ever were.
         self.running: Counter[str] = Counter()
         self.most_at_once = 0
+        self.hosts_at_once = 0
         self.robots: dict[str, Handler] = {}
         self.delay = 0.0
         self.port = 0
@@ -76,6 +89,7 @@ class Site:
         self.agents.add(request.headers.get("User-Agent", ""))
         self.running[name] += 1
         self.most_at_once = max(self.most_at_once, self.running[name])
+        self.hosts_at_once = max(self.hosts_at_once, sum(number > 0 for number in self.running.values()))
         try:
             await asyncio.sleep(self.delay)
             if request.path == "/robots.txt":
@@ -147,7 +161,7 @@ class Site:
         return web.Response(body=b"%PDF", headers={"Content-Type": request.query["type"]})
 
     async def _latin(self, request: web.Request) -> web.StreamResponse:
-        headers = {"Content-Type": "text/html; charset=no-such-charset", "X-Word": "caf\udce9"}
+        headers = {"Content-Type": "text/html; charset=no-such-charset"}
         return web.Response(body="<p>café".encode("latin-1"), headers=headers)
 
     async def _to(self, request: web.Request) -> web.StreamResponse:
@@ -197,3 +211,55 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/html"})
     await response.prepare(request)
     return response
+
+
+@dataclass
+class Crawled:
+    """What came of a crawl: the body of each page by its URL as submitted, the reason for each URL without one."""
+
+    counts: dict[str, int]
+    pages: dict[str, bytes]
+    reasons: dict[str, str]
+    redirected: list[dict[str, Any]]
+
+
+def read_pages(folder: Path) -> list[tuple[dict[str, str], bytes]]:
+    """Fields and bodies of all responses in the WARC files of a folder."""
+    found = []
+    for path in sorted(folder.glob("*.warc.*")):
+        with path.open("rb") as stream:
+            for record in ArchiveIterator(stream, record_types=WarcRecordType.response, parse_http=True):
+                found.append((dict(record.headers), record.reader.read()))
+    return found
+
+
+@pytest.fixture
+def crawl(tmp_path: Path) -> Callable[..., Crawled]:
+    """Crawl URLs as one shard, in this process."""
+
+    def run(urls: list[str], shards: int = 1, **rules: Any) -> Crawled:
+        for name in ("deal", "queue", "pages"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+            (tmp_path / name).mkdir()
+        (tmp_path / "links.txt").write_text("\n".join(urls))
+        queue.deal(Shard("0", (tmp_path / "links.txt",)), tmp_path / "deal", DealOptions(shards))
+        queue.line_up(Shard("0", (tmp_path / "deal" / "00000.parquet",)), tmp_path / "queue", DealOptions(shards))
+        shard = Shard("0-00000", (tmp_path / "queue" / queue.QUEUE, tmp_path / "queue" / queue.HOSTS), (0,))
+        given = {"delay_seconds": 0.0, "timeout_seconds": 5.0, "allow_private": True, **rules}
+        options = CrawlOptions(tmp_path / "work", shards, "tests@localhost", **given)
+        counts = crawler.crawl(shard, tmp_path / "pages", options)
+        pages = read_pages(tmp_path / "pages")
+        rejects = list(records.rows([tmp_path / "pages" / records.REJECTS]))
+        redirected = list(records.rows([tmp_path / "pages" / crawler.REDIRECTED]))
+        bodies = {fields["WARC-wholeGPT-Url"]: body for fields, body in pages}
+        assert len(bodies) == len(pages) == counts.get("stored", 0)
+        return Crawled(counts, bodies, {row["url"]: row["reason"] for row in rejects}, redirected)
+
+    return run
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """The test site, running."""
+    with Site().serve() as running:
+        yield running

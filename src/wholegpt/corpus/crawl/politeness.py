@@ -38,10 +38,10 @@ class Host:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until the host is free and may be asked, and hold it."""
+        """Wait until the host is free and may be asked, or was given up, and hold it."""
         async with self.lock:
             # Again after each sleep: clocks are coarse.
-            while (wait := self.free_at - time.monotonic()) > 0:
+            while (wait := self.free_at - time.monotonic()) > 0 and not self.given_up:
                 await asyncio.sleep(wait)
             self.rest(self.delay_seconds)
             yield

@@ -54,10 +54,10 @@ class Answer:
     is_cut: bool = False
 
     def text(self, limit_bytes: int) -> str:
-        """The body as text in UTF-8, up to a limit."""
+        """The body as text in UTF-8, with a mark of byte order or without, up to a limit."""
         coded = bool(_encoding(self.headers)) and not self.is_cut and self.body
         body = Inflater(limit_bytes).feed(self.body) if coded else self.body
-        return body.decode(errors="replace")
+        return body.decode("utf-8-sig", errors="replace")
 
 
 class _Response(ClientResponse):
@@ -213,7 +213,8 @@ def refusal(error: Exception) -> Refusal:
         return Refusal("tls", str(error)[:200])
     if isinstance(error, aiohttp.ClientResponseError):
         return Refusal("broken-http", error.message[:200])
-    if isinstance(error, ValueError):  # InvalidURL and what a host's encoding raises
+    # The last from the encoding of a host's name.
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | ValueError):
         return Refusal("bad-url", str(error)[:200])
     return Refusal("connection", str(error)[:200], passing=True)
 

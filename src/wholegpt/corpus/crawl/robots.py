@@ -1,7 +1,7 @@
 """robots.txt (RFC 9309): fetched once a day for each origin, kept in a file so that a resumed crawl need not ask again.
 
-Not there (4xx, or redirected too often): everything is allowed. Out of reach (5xx, 429, no connection): nothing is, and
-after a few attempts the URLs of the origin are left with that reason.
+Not there (4xx, or redirected too often): everything is allowed. Out of reach (5xx, 429, no connection): nothing is,
+and after a few attempts the URLs of the origin are left with that reason.
 """
 
 import asyncio
@@ -48,8 +48,10 @@ class Rules:
 
     def check(self, url: URL) -> None:
         """Refusal where the rules forbid the URL, or are out of reach."""
-        if self.fetched.unavailable:
+        if self.fetched.unavailable.startswith("status-"):
             raise Refusal("robots-unavailable", self.fetched.unavailable)
+        if self.fetched.unavailable:  # as the URL itself would be
+            raise Refusal(self.fetched.unavailable, "robots.txt")
         if self._parsed and not self._parsed.can_fetch(str(url), PRODUCT):
             raise Refusal("robots")
 
