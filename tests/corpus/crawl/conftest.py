@@ -223,7 +223,12 @@ class Crawled:
     redirected: list[dict[str, Any]]
 
 
-def read_pages(folder: Path) -> list[tuple[dict[str, str], bytes]]:
+@pytest.fixture
+def read_pages() -> Callable[[Path], list[tuple[dict[str, str], bytes]]]:
+    return responses
+
+
+def responses(folder: Path) -> list[tuple[dict[str, str], bytes]]:
     """Fields and bodies of all responses in the WARC files of a folder."""
     found = []
     for path in sorted(folder.glob("*.warc.*")):
@@ -248,7 +253,7 @@ def crawl(tmp_path: Path) -> Callable[..., Crawled]:
         given = {"delay_seconds": 0.0, "timeout_seconds": 5.0, "allow_private": True, **rules}
         options = CrawlOptions(tmp_path / "work", shards, "tests@localhost", **given)
         counts = crawler.crawl(shard, tmp_path / "pages", options)
-        pages = read_pages(tmp_path / "pages")
+        pages = responses(tmp_path / "pages")
         rejects = list(records.rows([tmp_path / "pages" / records.REJECTS]))
         redirected = list(records.rows([tmp_path / "pages" / crawler.REDIRECTED]))
         bodies = {fields["WARC-wholeGPT-Url"]: body for fields, body in pages}

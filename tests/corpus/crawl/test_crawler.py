@@ -20,7 +20,7 @@ def says(text: str, **options):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(politeness, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(politeness, "FIRST_RETRY_SECONDS", 0.01)
 
 
 def test_every_url_is_asked_for_once_by_one_connection_a_host(site, crawl):
