@@ -3,6 +3,7 @@
     pages/
     ├── pages-0-00000-00000.warc.zst   round, shard, number (formats: `crawl.warc`)
     ├── rejects/                       every URL without a page, and why
+    ├── crawl_delays.json              hosts whose Crawl-delay was too long to obey
     └── funnel.json, manifest.json
 
 Hosts are dealt to shards by their hash, so each is asked by one process. A redirect to a host of another shard is taken
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from pyarrow import parquet
 
 from wholegpt import artifact
 from wholegpt.artifact import STATE, Artifact
@@ -134,12 +136,10 @@ def _fetch(folder: Path, sources: Sequence[Path], options: FetchOptions) -> tupl
             break
     stored = outcomes.pop(STORED, 0)
     funnel.append(_stage("fetch", funnel[0]["out"], _grouped(outcomes)))
-    counts = {
-        "pages": stored,
-        "status": {reason[7:]: number for reason, number in sorted(outcomes.items()) if reason.startswith("status-")},
-        "crawl_delay_capped": _capped(state, options),
-    }
-    return funnel, counts
+    capped = _capped(state, options)
+    artifact.write_json(folder / "crawl_delays.json", capped)
+    statuses = {reason[7:]: number for reason, number in sorted(outcomes.items()) if reason.startswith("status-")}
+    return funnel, {"pages": stored, "status": statuses, "crawl_delays_capped": len(capped)}
 
 
 def _rules(state: Path, options: FetchOptions) -> CrawlOptions:
@@ -188,7 +188,8 @@ def _run(stage: Any, shards: Sequence[Shard], output: Path, rules: Any, options:
 def _collect(folder: Path, parts: Sequence[Path]) -> None:
     """Give what shards wrote its names in the artifact."""
     for part in parts:
-        crawler.link_or_copy(part / records.REJECTS, folder / "rejects" / f"{part.parent.name}-{part.name}.parquet")
+        if parquet.ParquetFile(part / records.REJECTS).metadata.num_rows:
+            crawler.link_or_copy(part / records.REJECTS, folder / "rejects" / f"{part.parent.name}-{part.name}.parquet")
         for file in part.glob("*.warc.*"):
             crawler.link_or_copy(file, folder / file.name)
 

@@ -4,6 +4,7 @@ Its hosts are `host0.localhost`, `host1.localhost`, ...; what a host's robots.tx
 """
 
 import asyncio
+import gc
 import gzip
 import shutil
 import threading
@@ -261,6 +262,13 @@ def crawl(tmp_path: Path) -> Callable[..., Crawled]:
         return Crawled(counts, bodies, {row["url"]: row["reason"] for row in rejects}, redirected)
 
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    """Finalizers of servers and clients run here: in the middle of another test's `ast.parse` Python 3.11 fails."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 import pytest
 from aiohttp import web
 
-from wholegpt.corpus.crawl import addresses, crawler, politeness, requests
+from wholegpt.corpus.crawl import addresses, crawler, politeness, requests, robots
 from wholegpt.corpus.crawl.ledger import Ledger
 
 
@@ -233,3 +233,15 @@ def test_memory_holds_open_hosts_only(site, crawl, monkeypatch):
     monkeypatch.setattr(crawler.queue, "read_links", links)
     crawl([site.url("/page/1", number) for number in range(12)], open_hosts=2)
     assert len(read) == 12 and max(most) <= 2
+
+
+def test_what_a_library_stumbles_over_is_counted_and_the_crawl_goes_on(site, crawl, monkeypatch):
+    def redirection(answer):
+        if "host1" not in str(answer.url):
+            return None
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(robots, "redirection", redirection)
+    odd, good = site.url("/page/odd", 1), site.url("/page/good")
+    found = crawl([odd, good])
+    assert found.reasons == {odd: "fault"} and set(found.pages) == {good}

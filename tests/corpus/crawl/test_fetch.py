@@ -59,7 +59,7 @@ def test_links_become_pages_with_a_funnel_and_rejects(site, tmp_path, read_pages
         {"stage": "fetch", "in": 69, "out": 66, "reasons": {"status-3xx": 1, "status-4xx": 2}},
     ]
     counts = read_manifest(tmp_path / "pages")["counts"]
-    assert counts == {"pages": 66, "status": {"304": 1, "404": 1, "410": 1}, "crawl_delay_capped": {}}
+    assert counts == {"pages": 66, "status": {"304": 1, "404": 1, "410": 1}, "crawl_delays_capped": 0}
     rejects = list(records.rows(sorted((tmp_path / "pages" / "rejects").glob("*.parquet"))))
     assert sorted(row["reason"] for row in rejects) == ["bad-url", "status-304", "status-404", "status-410"]
     said = capsys.readouterr().err
@@ -89,7 +89,8 @@ def test_hosts_whose_crawl_delay_was_capped_are_reported(site, tmp_path):
     site.robots["host1.localhost"] = slow
     source = write_links(tmp_path / "links.parquet", [site.url("/page/1", 1), site.url("/page/1", 2)])
     fetch(options(source, tmp_path / "pages", crawl_delay_cap_seconds=0.1))
-    capped = read_manifest(tmp_path / "pages")["counts"]["crawl_delay_capped"]
+    assert read_manifest(tmp_path / "pages")["counts"]["crawl_delays_capped"] == 1
+    capped = artifact.read_json(tmp_path / "pages" / "crawl_delays.json")
     assert capped == {f"http://host1.localhost:{site.port}": 86400.0}
 
 

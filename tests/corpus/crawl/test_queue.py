@@ -83,6 +83,7 @@ def test_what_is_no_url_to_fetch(url):
 
 def test_what_is_left_of_a_url():
     assert str(queue.parse(" HTTP://user:word@Host.example:80/a?b#c ")) == "http://host.example/a?b"
+    assert str(queue.parse("http://host.example.:8080/")) == "http://host.example:8080/"
 
 
 def test_a_table_without_urls_is_named(tmp_path):

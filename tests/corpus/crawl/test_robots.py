@@ -126,3 +126,12 @@ def test_kept_for_a_day_over_a_restart(tmp_path, age, asked):
     assert verdicts(web, tmp_path / "kept", f"{ORIGIN}/x") == ["" if asked else "robots"]
     assert len(web.asked) == asked
     assert [type(fetched) for fetched in robots.read(tmp_path / "kept")] == [Fetched] * (1 + asked)
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [("2.5", 2.5), ("nan", 0), ("inf", 0), ("-3", 0), ("1e300", 1e9), ("x", 0)]
+)
+def test_odd_crawl_delays(tmp_path, delay, seconds):
+    web = Web(**{f"{ORIGIN}/robots.txt": answer(ORIGIN, 200, f"User-agent: *\nCrawl-delay: {delay}".encode())})
+    assert verdicts(web, tmp_path / "kept", f"{ORIGIN}/x") == [""]
+    assert [fetched.crawl_delay_seconds for fetched in robots.read(tmp_path / "kept")] == [seconds]

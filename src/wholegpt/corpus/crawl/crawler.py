@@ -2,7 +2,7 @@
 
 A host with most links begins first, since it takes longest. Redirects are followed where every hop passes the same
 rules as a link: the block list, the host's turn, its robots.txt, and the addresses. A hop to a host of another shard
-is handed over to it, so that no two processes ever ask the same host.
+is handed over to it, so that no two processes ask the same host (but where a robots.txt is redirected there).
 """
 
 import asyncio
@@ -132,6 +132,9 @@ class Crawler:
             found = await self._follow(link)
         except Refusal as refusal:
             self._book.refuse(position, link, refusal)
+            return
+        except (ValueError, TypeError, LookupError, RecursionError) as error:  # what strangers' bytes make of a library
+            self._book.refuse(position, link, Refusal("fault", repr(error)[:500]))
             return
         if isinstance(found, Answer):
             self._book.store(position, link, found)

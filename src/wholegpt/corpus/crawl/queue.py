@@ -142,6 +142,7 @@ def parse(text: str) -> URL:
     url = URL(text.strip()).with_fragment(None)
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("no http or https URL with a host")
+    url = url.with_host(url.host.rstrip(".")) if url.host.endswith(".") else url
     return url.with_user(None)
 
 

@@ -53,10 +53,14 @@ class Answer:
     date: str
     is_cut: bool = False
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the body is compressed."""
+        return bool(_encoding(self.headers)) and not self.is_cut
+
     def text(self, limit_bytes: int) -> str:
         """The body as text in UTF-8, with a mark of byte order or without, up to a limit."""
-        coded = bool(_encoding(self.headers)) and not self.is_cut and self.body
-        body = Inflater(limit_bytes).feed(self.body) if coded else self.body
+        body = Inflater(limit_bytes).feed(self.body) if self.is_packed else self.body
         return body.decode("utf-8-sig", errors="replace")
 
 

@@ -22,6 +22,7 @@ LIMIT_BYTES = 512 * 1024
 LONGEST_REDIRECTION = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 SECONDS_KEPT = 24 * 3600.0
+LONGEST_DELAY_SECONDS = 1e9
 # Rules in memory; those of hosts asked long ago are read again.
 ORIGINS_KEPT = 2_000
 
@@ -103,7 +104,8 @@ class Robots:
             return Fetched(origin, time.time(), unavailable=f"status-{answer.status}")
         text = answer.text(LIMIT_BYTES) if answer.status == 200 else ""
         delay = Protego.parse(text).crawl_delay(PRODUCT) or 0.0
-        return Fetched(origin, time.time(), text, float(delay))
+        # `nan` and `inf` are numbers, too; the order matters for the first.
+        return Fetched(origin, time.time(), text, min(max(0.0, delay), LONGEST_DELAY_SECONDS))
 
 
 def read(path: Path) -> Iterator[Fetched]:

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import io
 import os
+import threading
 import uuid
 import zlib
 from collections.abc import Callable
@@ -52,6 +53,8 @@ class WarcWriter:
         self._file_bytes, self._description = file_bytes, description
         self._compress = _compressor(compression)
         self._stream: io.FileIO | None = None
+        # `sync` runs in a thread of its own.
+        self._lock = threading.Lock()
 
     def write(self, link: Link, answer: Answer) -> Place:
         """Append a page: its response, and the request for it."""
@@ -75,26 +78,28 @@ class WarcWriter:
             **target,
             "Content-Type": "application/http; msgtype=request",
         }
-        is_packed = not answer.is_cut and bool(answer.headers.get("Content-Encoding"))
-        page = self._compress(record(response, answer.head + answer.body), is_packed)
+        page = self._compress(record(response, answer.head + answer.body), answer.is_packed)
         _append(stream, page + self._compress(record(request, answer.request), False))
         return Place(self._name(), begin, stream.tell())
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        if self._stream:
-            os.fsync(self._stream.fileno())
+        with self._lock:
+            if self._stream:
+                os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        if self._stream:
-            self.sync()
-            self._stream.close()
+        """Sync and close the file; the next page begins another one."""
+        self.sync()
+        with self._lock:
+            if self._stream:
+                self._stream.close()
+            self._stream = None
 
     def _open(self) -> io.FileIO:
         """The file for the next page: the one before, or where that is full another one."""
         if self._stream and self._stream.tell() >= self._file_bytes:
             self.close()
-            self._stream = None
             self._number += 1
         if self._stream is None:
             self._stream = io.FileIO(self._folder / self._name(), "a")
