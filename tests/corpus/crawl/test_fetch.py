@@ -1,5 +1,6 @@
 """`wholegpt corpus fetch` from links to an artifact, killed and gone on with."""
 
+import json
 import random
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from wholegpt.artifact import read_manifest
 from wholegpt.corpus import records
 from wholegpt.corpus.crawl import queue
 from wholegpt.corpus.crawl.crawler import CrawlOptions
-from wholegpt.corpus.fetch import FetchOptions, fetch, forecast
+from wholegpt.corpus.fetch import FetchOptions, fetch, forecast, shown
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 from wholegpt.runner import Backend
 
@@ -138,6 +139,28 @@ def test_the_forecast_names_the_slowest_hosts(tmp_path, capsys):
     assert lines[0] == "10,036 URLs of 9 hosts, each asked every 2 s; slowest:"
     assert lines[1].split() == ["slow.example", "10,000", "URLs", "99.6%", "5:33:20"]
     assert len(lines) == 7 and lines[6].startswith("at least 5:33:20, and up to 6:56:58 ")
+
+
+def test_a_line_of_progress_sums_the_shards(tmp_path, monkeypatch, capsys):
+    state = {
+        "urls": 1000,
+        "done": 500,
+        "now": 100,
+        "seconds": 10.0,
+        "bytes": 5_000_000,
+        "hosts": 7,
+        "seconds_left": 80.0,
+    }
+    for number, outcomes in enumerate([{"stored": 90, "status-404": 5, "status-410": 1}, {"dns": 4}]):
+        (tmp_path / str(number)).mkdir()
+        content = {**state, "outcomes": outcomes, "seconds_left": 80.0 + number}
+        (tmp_path / str(number) / "progress.json").write_text(json.dumps(content))
+    monkeypatch.setattr("wholegpt.corpus.fetch.SECONDS_BETWEEN_LINES", 0.01)
+    with shown([tmp_path / name for name in ("0", "1", "not begun")]):
+        time.sleep(0.2)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "fetch: 1,000/2,000 URLs, 90 pages, 20.0 URLs/s, 1.0 MB/s, 14 hosts open, 1:21 left; status-4xx 6, dns 4"
+    )
 
 
 SCRIPT = """
