@@ -110,6 +110,9 @@ def rule(options: LinksOptions) -> link_rules.Rule:
     extensions = [name for chosen in preset.extensions for name in lists.load(chosen)]
     hosts += lists.read(options.block_domains) if options.block_domains else ()
     extensions += lists.read(options.block_extensions) if options.block_extensions else ()
+    endings = tuple(name.removeprefix(".") for name in extensions)
+    if long := [name for name in endings if len(name.encode()) > link_rules.LONGEST_ENDING_BYTES]:
+        raise UsageError(f"an ending to block has at most {link_rules.LONGEST_ENDING_BYTES} letters, found {long[0]}")
     return link_rules.Rule(
         score_rule=options.score_rule,
         min_score=preset.min_score if options.min_score is None else options.min_score,
@@ -117,7 +120,7 @@ def rule(options: LinksOptions) -> link_rules.Rule:
         until=_day(until, "until") + 86_400 if until else link_rules.LAST_DATE_SECONDS,
         exclude_over_18=options.exclude_over_18 or preset.exclude_over_18,
         hosts=tuple(hosts),
-        extensions=tuple(name.removeprefix(".") for name in extensions),
+        extensions=endings,
         window_bytes=options.window_bytes,
     )
 
