@@ -34,8 +34,6 @@ QUESTION_PAIRS = (
     ("Where is the Colosseum?", "Rome, Italy"),
 )
 
-_SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s|$)""")
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -147,18 +145,6 @@ def asked(question: str) -> str:
     'Who wrote hamlet?'
     """
     return question[:1].upper() + question[1:].rstrip("? ") + "?"
-
-
-def first_sentences(text: str, count: int) -> str:
-    """The beginning of a text up to the end of its `count`-th sentence.
-
-    Unstated in the paper: what ends a sentence; here ., ! or ?, with closing quotes or brackets, before a space.
-
-    >>> first_sentences('He left. "Why?" she asked. Nobody knew.', 2)
-    'He left. "Why?"'
-    """
-    ends = [found.end() for found in _SENTENCE_END.finditer(text)]
-    return text[: ends[count - 1]] if len(ends) >= count else text
 
 
 def _fitted(
