@@ -13,12 +13,11 @@ by itself, but a part of the next.
 
 import re
 
-ABBREVIATIONS = frozenset(
-    """
-    adm apr assn ave bros capt cmdr co col corp dept dr etc feb fig ft gen gov hon inc jr lt ltd maj messrs
-    mr mrs ms mt pres prof rep reps rev sen sens sept sgt sr st supt vs
-    """.split()
-)
+_ABBREVIATIONS = """
+adm apr assn ave bros capt cmdr co col corp dept dr etc feb fig ft gen gov hon inc jr lt ltd maj messrs mr mrs ms mt
+pres prof rep reps rev sen sens sept sgt sr st supt vs
+"""
+ABBREVIATIONS = frozenset(_ABBREVIATIONS.split())
 _END = re.compile(r"""(?:(?<![!?])[!?]++|(?<!\.)\.(?!\.))["'”’)\]]*+(?=\s|$)|\n""")
 _WORD_BEFORE = re.compile(r"([\w.]+)$")
 _INITIALS = re.compile(r"[^\W\d_](\.[^\W\d_])*")
