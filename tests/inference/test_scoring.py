@@ -5,11 +5,12 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wholegpt.inference import scoring
+from wholegpt.inference import budget, plain, scoring
 from wholegpt.inference.engine import generate
+from wholegpt.inference.requests import Continuation, Window
 from wholegpt.model import checkpoint
 
 
@@ -56,9 +57,9 @@ def test_loglikelihoods_of_transformers(shared):
 def test_windows_predict_every_token_once(length, window):
     ids = list(range(1, length + 1))
     predicted = []
-    for read, count in scoring.windows(ids, 0, window):
-        assert count < len(read) <= window + 1
-        predicted += read[-count:]
+    for request in scoring.windows(ids, 0, window):
+        assert request.count < len(request.ids) <= window + 1
+        predicted += request.ids[-request.count :]
     assert predicted == ids
 
 
@@ -89,11 +90,12 @@ def test_loglikelihoods_by_ids(fixtures, name):
     folder = fixtures / name
     model, _ = checkpoint.load(folder)
     expected = json.loads((folder / "expected_loglikelihoods.json").read_text(encoding="utf-8"))["items_by_ids"]
-    requests = [(pair["context_ids"] + pair["continuation_ids"], len(pair["continuation_ids"])) for pair in expected]
+    requests = [Continuation(tuple(pair["context_ids"]), tuple(pair["continuation_ids"])) for pair in expected]
+    found = dict(scoring.loglikelihoods(model, requests))
     assert any(pair["greedy_match"] for pair in expected)
-    for pair, (logprobs, greedy) in zip(expected, scoring._token_logprobs(model, requests), strict=True):
-        assert float(logprobs.sum()) == pytest.approx(pair["sum_logprob"], abs=2e-3)
-        assert bool(greedy.all()) == pair["greedy_match"]
+    for index, pair in enumerate(expected):
+        assert found[index].logprob == pytest.approx(pair["sum_logprob"], abs=2e-3)
+        assert found[index].is_greedy == pair["greedy_match"]
 
 
 def test_cloze_of_the_harness(fixtures):
@@ -127,10 +129,15 @@ def test_rolling_of_the_harness(shared, name, first, last):
 
 def test_windows_of_the_harness():
     """lm-evaluation-harness's own example: tokens 0 to 9, prefix -100, windows of 4."""
-    found = [(read[:-count], read[-count:]) for read, count in scoring.windows(range(10), -100, 4)]
-    assert [predicted for _, predicted in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    read = [read[:-1] for read, _ in scoring.windows(range(10), -100, 4)]
-    assert read == [[-100, 0, 1, 2], [3, 4, 5, 6], [5, 6, 7, 8]]
+    found = list(scoring.windows(range(10), -100, 4))
+    assert [window.ids[-window.count :] for window in found] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+    assert [window.ids[:-1] for window in found] == [(-100, 0, 1, 2), (3, 4, 5, 6), (5, 6, 7, 8)]
+
+
+def test_windows_with_a_stride():
+    found = list(scoring.windows(range(10), -100, 4, stride=3))
+    assert [window.ids[-window.count :] for window in found] == [(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)]
+    assert [window.ids[:-1] for window in found] == [(-100, 0, 1, 2), (2, 3, 4, 5), (5, 6, 7, 8)]
 
 
 def test_text_logprob_of_a_long_text_by_hand(model, tokenizer, text):
@@ -197,3 +204,73 @@ def test_pairs_of_many_lengths_together_and_alone(model, tokenizer, text):
         (alone,) = scoring.score(model, tokenizer, [pair])
         assert alone.logprob == pytest.approx(score.logprob, abs=1e-4)
         assert (alone.greedy, alone.tokens) == (score.greedy, score.tokens)
+
+
+@st.composite
+def continuations(draw):
+    """Requests of a model of 300 entries and a window of 32, many of which begin alike."""
+    beginnings = draw(st.lists(st.lists(st.integers(0, 299), min_size=1, max_size=20), min_size=1, max_size=3))
+    endings = st.lists(st.integers(0, 299), max_size=4)
+    ids = st.lists(st.integers(0, 299), min_size=1, max_size=8).map(tuple)
+    contexts = st.builds(lambda one, other: (*one, *other), st.sampled_from(beginnings), endings)
+    return draw(st.lists(st.builds(Continuation, contexts, ids, st.integers(0, 3)), min_size=1, max_size=12))
+
+
+def check_equal(found, expected):
+    """Log-likelihoods within 1e-4 nats, the same flags and candidates."""
+    assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+    assert found.logprob == pytest.approx(expected.logprob, abs=1e-4)
+    assert (found.greedy, found.is_greedy) == (expected.greedy, expected.is_greedy)
+    assert [token for token, _ in found.candidates] == [token for token, _ in expected.candidates]
+    assert [p for _, p in found.candidates] == pytest.approx([p for _, p in expected.candidates], abs=1e-4)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=continuations(), batch_tokens=st.sampled_from([None, 1, 40, 300]))
+def test_whatever_the_batch_the_readable_twin_agrees(model, requests, batch_tokens):
+    found = list(scoring.loglikelihoods(model, requests, batch_tokens))
+    assert sorted(index for index, _ in found) == list(range(len(requests)))
+    for index, scored in found:
+        check_equal(scored, plain.loglikelihood(model, requests[index]))
+
+
+@pytest.mark.parametrize("batch_tokens", [None, 1, 70])
+@pytest.mark.parametrize("stride", [None, 5])
+def test_windows_are_scored_in_order_as_by_the_readable_twin(model, tokenizer, text, batch_tokens, stride):
+    ids = tokenizer.encode_ordinary(text[:200])
+    asked = [*scoring.windows(ids, tokenizer.eot, 32, stride), *scoring.windows(ids[:9], tokenizer.eot, 32)]
+    found = list(scoring.windows_loglikelihoods(model, iter(asked), batch_tokens))
+    for window, scored in zip(asked, found, strict=True):
+        check_equal(scored, plain.window_loglikelihood(model, window))
+
+
+def test_more_context_predicts_differently_but_as_many(model, tokenizer, text):
+    ids = tokenizer.encode_ordinary(text[:200])
+    disjoint = list(scoring.windows_loglikelihoods(model, scoring.windows(ids, tokenizer.eot, 32)))
+    overlapping = list(scoring.windows_loglikelihoods(model, scoring.windows(ids, tokenizer.eot, 32, 1)))
+    assert sum(len(scored.logprobs) for scored in disjoint) == len(ids) == sum(len(s.logprobs) for s in overlapping)
+    assert disjoint[0].logprobs == pytest.approx(overlapping[0].logprobs, abs=1e-4)
+    assert len(overlapping) == len(ids) - 31
+
+
+def test_the_logits_of_many_rows_are_made_in_parts(model, tokenizer, text, monkeypatch):
+    ids = tokenizer.encode_ordinary(text[:120])
+    whole = scoring.text_logprob(model, tokenizer, ids)
+    monkeypatch.setattr(budget, "LOGITS_BYTES", 4 * 300 * 5)
+    assert budget.logits_rows(model) == 5
+    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Continuation((), (1,)), "is empty"),
+        (Continuation((1,), ()), "is empty"),
+        (Continuation((1,) * 30, (2,) * 4), "reads 33 tokens, more than the window of 32"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_the_first_pass(model, request_, words):
+    with pytest.raises(ValueError, match=words):
+        next(scoring.loglikelihoods(model, [Continuation((1,), (2,)), request_]))
+    with pytest.raises(ValueError, match="more than the window of 32"):
+        next(scoring.windows_loglikelihoods(model, [Window((1,) * 34, 1)]))
