@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from wholegpt.inference import scoring
 from wholegpt.inference.engine import generate
+from wholegpt.inference.requests import Continuation
 from wholegpt.model import checkpoint
 
 
@@ -56,9 +57,9 @@ def test_loglikelihoods_of_transformers(shared):
 def test_windows_predict_every_token_once(length, window):
     ids = list(range(1, length + 1))
     predicted = []
-    for read, count in scoring.windows(ids, 0, window):
-        assert count < len(read) <= window + 1
-        predicted += read[-count:]
+    for request in scoring.windows(ids, 0, window):
+        assert request.count < len(request.ids) <= window + 1
+        predicted += request.ids[-request.count :]
     assert predicted == ids
 
 
@@ -89,11 +90,12 @@ def test_loglikelihoods_by_ids(fixtures, name):
     folder = fixtures / name
     model, _ = checkpoint.load(folder)
     expected = json.loads((folder / "expected_loglikelihoods.json").read_text(encoding="utf-8"))["items_by_ids"]
-    requests = [(pair["context_ids"] + pair["continuation_ids"], len(pair["continuation_ids"])) for pair in expected]
+    requests = [Continuation(tuple(pair["context_ids"]), tuple(pair["continuation_ids"])) for pair in expected]
+    found = dict(scoring.loglikelihoods(model, requests))
     assert any(pair["greedy_match"] for pair in expected)
-    for pair, (logprobs, greedy) in zip(expected, scoring._token_logprobs(model, requests), strict=True):
-        assert float(logprobs.sum()) == pytest.approx(pair["sum_logprob"], abs=2e-3)
-        assert bool(greedy.all()) == pair["greedy_match"]
+    for index, pair in enumerate(expected):
+        assert found[index].logprob == pytest.approx(pair["sum_logprob"], abs=2e-3)
+        assert found[index].is_greedy == pair["greedy_match"]
 
 
 def test_cloze_of_the_harness(fixtures):
@@ -127,10 +129,15 @@ def test_rolling_of_the_harness(shared, name, first, last):
 
 def test_windows_of_the_harness():
     """lm-evaluation-harness's own example: tokens 0 to 9, prefix -100, windows of 4."""
-    found = [(read[:-count], read[-count:]) for read, count in scoring.windows(range(10), -100, 4)]
-    assert [predicted for _, predicted in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    read = [read[:-1] for read, _ in scoring.windows(range(10), -100, 4)]
-    assert read == [[-100, 0, 1, 2], [3, 4, 5, 6], [5, 6, 7, 8]]
+    found = list(scoring.windows(range(10), -100, 4))
+    assert [window.ids[-window.count :] for window in found] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+    assert [window.ids[:-1] for window in found] == [(-100, 0, 1, 2), (3, 4, 5, 6), (5, 6, 7, 8)]
+
+
+def test_windows_with_a_stride():
+    found = list(scoring.windows(range(10), -100, 4, stride=3))
+    assert [window.ids[-window.count :] for window in found] == [(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)]
+    assert [window.ids[:-1] for window in found] == [(-100, 0, 1, 2), (2, 3, 4, 5), (5, 6, 7, 8)]
 
 
 def test_text_logprob_of_a_long_text_by_hand(model, tokenizer, text):

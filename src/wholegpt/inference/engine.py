@@ -1,10 +1,12 @@
 """Generation: prefill the prompt, then decode one token after another with a key-value cache."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from wholegpt.inference import plain
+from wholegpt.inference.requests import Generated, Generation
 from wholegpt.inference.sampling import next_token, request_generator
 from wholegpt.model.gpt import GPT, Cache
 from wholegpt.tokenizer import Tokenizer
@@ -83,3 +85,14 @@ def _continue(
 
 def _until(ids: list[int], stop: int | None) -> list[int]:
     return ids[: ids.index(stop)] if stop in ids and stop is not None else ids
+
+
+def generate_until(
+    model: GPT,
+    tokenizer: Tokenizer,
+    requests: Sequence[Generation],
+    batch_tokens: int | None = None,  # noqa: ARG001
+) -> Iterator[tuple[int, Generated]]:
+    """The index of each request and its result, in the order in which they get done."""
+    for index, request in enumerate(requests):
+        yield index, plain.generate_until(model, tokenizer, request)

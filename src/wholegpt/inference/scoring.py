@@ -7,15 +7,10 @@ every token is predicted exactly once.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
+from wholegpt.inference import plain
+from wholegpt.inference.requests import Continuation, Scored, Window
 from wholegpt.model.gpt import GPT
 from wholegpt.tokenizer import Tokenizer
-
-# How many tokens go through the model at once; the logits of a batch take this times the vocabulary times 4 bytes.
-BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -36,16 +31,15 @@ def score(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) ->
     """
     requests = []
     for context, continuation in pairs:
-        context_ids, continuation_ids = split_ids(tokenizer, context, continuation)
-        if not 0 < len(continuation_ids) <= model.config.n_ctx:
-            raise ValueError(
-                f"a continuation has {len(continuation_ids)} tokens, expected 1 to {model.config.n_ctx} (the window)"
-            )
-        ids = (context_ids + continuation_ids)[-(model.config.n_ctx + 1) :]
-        requests.append((ids, len(continuation_ids)))
+        context_ids, ids = split_ids(tokenizer, context, continuation)
+        if not 0 < len(ids) <= model.config.n_ctx:
+            raise ValueError(f"a continuation has {len(ids)} tokens, expected 1 to {model.config.n_ctx} (the window)")
+        kept = context_ids[-(model.config.n_ctx + 1 - len(ids)) :]
+        requests.append(Continuation(tuple(kept), tuple(ids)))
+    found = dict(loglikelihoods(model, requests))
     return [
-        Score(float(logprobs.sum()), bool(greedy.all()), len(logprobs))
-        for logprobs, greedy in _token_logprobs(model, requests)
+        Score(scored.logprob, scored.is_greedy, len(scored.logprobs))
+        for scored in (found[index] for index in range(len(pairs)))
     ]
 
 
@@ -70,43 +64,35 @@ def text_logprob(model: GPT, tokenizer: Tokenizer, ids: Sequence[int]) -> float:
         read      eot 0 1 2 | 3 4 5 6 | 5 6 7 8
         predicted   0 1 2 3 | 4 5 6 7 |     8 9
     """
-    requests = list(windows(ids, tokenizer.eot, model.config.n_ctx))
-    return sum(float(logprobs.double().sum()) for logprobs, _ in _token_logprobs(model, requests))
+    requests = windows(ids, tokenizer.eot, model.config.n_ctx)
+    return sum(scored.logprob for scored in windows_loglikelihoods(model, requests))
 
 
-def windows(ids: Sequence[int], eot: int, window: int) -> Iterator[tuple[list[int], int]]:
-    """What `text_logprob` reads: ids of a window with one more to predict, and how many at its end count."""
-    ids = list(ids)
-    whole = [eot, *ids]
-    for start in range(0, len(ids), window):
-        end = min(start + window, len(ids))
-        first = max(0, end - window)
-        yield whole[first : end + 1], end - start
+def windows(ids: Sequence[int], eot: int, window: int, stride: int | None = None) -> Iterator[Window]:
+    """The windows in which a document is read, `<|endoftext|>` before it; each predicts what none before it did.
 
-
-def _token_logprobs(model: GPT, requests: Iterable[tuple[list[int], int]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each request (ids, count): log-probability and greediness of its last `count` tokens.
-
-    Neighbours of one length share a batch; nothing is padded, and only the positions that count reach the vocabulary.
+    With a stride, each window but the first predicts so many tokens, after as many others as the model can read.
     """
-    batch: list[tuple[list[int], int]] = []
+    ids = tuple(ids)
+    whole = (eot, *ids)
+    done = 0
+    while done < len(ids):
+        end = min(done + (stride if stride and done else window), len(ids))
+        yield Window(whole[max(0, end - window) : end + 1], end - done)
+        done = end
+
+
+def loglikelihoods(
+    model: GPT,
+    requests: Sequence[Continuation],
+    batch_tokens: int | None = None,  # noqa: ARG001
+) -> Iterator[tuple[int, Scored]]:
+    """The index of each request and its result, in the order in which they get done."""
+    for index, request in enumerate(requests):
+        yield index, plain.loglikelihood(model, request)
+
+
+def windows_loglikelihoods(model: GPT, requests: Iterable[Window], batch_tokens: int | None = None) -> Iterator[Scored]:  # noqa: ARG001
+    """The result of each window, in order."""
     for request in requests:
-        if batch and (len(request[0]) != len(batch[0][0]) or (len(batch) + 1) * len(request[0]) > BATCH_TOKENS):
-            yield from _batch_logprobs(model, batch)
-            batch = []
-        batch.append(request)
-    if batch:
-        yield from _batch_logprobs(model, batch)
-
-
-@torch.inference_mode()
-def _batch_logprobs(model: GPT, batch: list[tuple[list[int], int]]) -> list[tuple[Tensor, Tensor]]:
-    ids_BT = torch.tensor([ids for ids, _ in batch], device=model.wte.weight.device)
-    x_BTD, _ = model.hidden_states(ids_BT[:, :-1])
-    results = []
-    for row, (_, count) in enumerate(batch):
-        logits_TV = model.unembed(x_BTD[row, -count:]).float()
-        targets_T = ids_BT[row, -count:]
-        logprobs_T = -F.cross_entropy(logits_TV, targets_T, reduction="none")
-        results.append((logprobs_T.cpu(), (logits_TV.argmax(dim=-1) == targets_T).cpu()))
-    return results
+        yield plain.window_loglikelihood(model, request)
