@@ -5,12 +5,12 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wholegpt.inference import scoring
+from wholegpt.inference import budget, plain, scoring
 from wholegpt.inference.engine import generate
-from wholegpt.inference.requests import Continuation
+from wholegpt.inference.requests import Continuation, Window
 from wholegpt.model import checkpoint
 
 
@@ -204,3 +204,73 @@ def test_pairs_of_many_lengths_together_and_alone(model, tokenizer, text):
         (alone,) = scoring.score(model, tokenizer, [pair])
         assert alone.logprob == pytest.approx(score.logprob, abs=1e-4)
         assert (alone.greedy, alone.tokens) == (score.greedy, score.tokens)
+
+
+@st.composite
+def continuations(draw):
+    """Requests of a model of 300 entries and a window of 32, many of which begin alike."""
+    beginnings = draw(st.lists(st.lists(st.integers(0, 299), min_size=1, max_size=20), min_size=1, max_size=3))
+    endings = st.lists(st.integers(0, 299), max_size=4)
+    ids = st.lists(st.integers(0, 299), min_size=1, max_size=8).map(tuple)
+    contexts = st.builds(lambda one, other: (*one, *other), st.sampled_from(beginnings), endings)
+    return draw(st.lists(st.builds(Continuation, contexts, ids, st.integers(0, 3)), min_size=1, max_size=12))
+
+
+def check_equal(found, expected):
+    """Log-likelihoods within 1e-4 nats, the same flags and candidates."""
+    assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+    assert found.logprob == pytest.approx(expected.logprob, abs=1e-4)
+    assert (found.greedy, found.is_greedy) == (expected.greedy, expected.is_greedy)
+    assert [token for token, _ in found.candidates] == [token for token, _ in expected.candidates]
+    assert [p for _, p in found.candidates] == pytest.approx([p for _, p in expected.candidates], abs=1e-4)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=continuations(), batch_tokens=st.sampled_from([None, 1, 40, 300]))
+def test_whatever_the_batch_the_readable_twin_agrees(model, requests, batch_tokens):
+    found = list(scoring.loglikelihoods(model, requests, batch_tokens))
+    assert sorted(index for index, _ in found) == list(range(len(requests)))
+    for index, scored in found:
+        check_equal(scored, plain.loglikelihood(model, requests[index]))
+
+
+@pytest.mark.parametrize("batch_tokens", [None, 1, 70])
+@pytest.mark.parametrize("stride", [None, 5])
+def test_windows_are_scored_in_order_as_by_the_readable_twin(model, tokenizer, text, batch_tokens, stride):
+    ids = tokenizer.encode_ordinary(text[:200])
+    asked = [*scoring.windows(ids, tokenizer.eot, 32, stride), *scoring.windows(ids[:9], tokenizer.eot, 32)]
+    found = list(scoring.windows_loglikelihoods(model, iter(asked), batch_tokens))
+    for window, scored in zip(asked, found, strict=True):
+        check_equal(scored, plain.window_loglikelihood(model, window))
+
+
+def test_more_context_predicts_differently_but_as_many(model, tokenizer, text):
+    ids = tokenizer.encode_ordinary(text[:200])
+    disjoint = list(scoring.windows_loglikelihoods(model, scoring.windows(ids, tokenizer.eot, 32)))
+    overlapping = list(scoring.windows_loglikelihoods(model, scoring.windows(ids, tokenizer.eot, 32, 1)))
+    assert sum(len(scored.logprobs) for scored in disjoint) == len(ids) == sum(len(s.logprobs) for s in overlapping)
+    assert disjoint[0].logprobs == pytest.approx(overlapping[0].logprobs, abs=1e-4)
+    assert len(overlapping) == len(ids) - 31
+
+
+def test_the_logits_of_many_rows_are_made_in_parts(model, tokenizer, text, monkeypatch):
+    ids = tokenizer.encode_ordinary(text[:120])
+    whole = scoring.text_logprob(model, tokenizer, ids)
+    monkeypatch.setattr(budget, "LOGITS_BYTES", 4 * 300 * 5)
+    assert budget.logits_rows(model) == 5
+    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Continuation((), (1,)), "is empty"),
+        (Continuation((1,), ()), "is empty"),
+        (Continuation((1,) * 30, (2,) * 4), "reads 33 tokens, more than the window of 32"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_the_first_pass(model, request_, words):
+    with pytest.raises(ValueError, match=words):
+        next(scoring.loglikelihoods(model, [Continuation((1,), (2,)), request_]))
+    with pytest.raises(ValueError, match="more than the window of 32"):
+        next(scoring.windows_loglikelihoods(model, [Window((1,) * 34, 1)]))

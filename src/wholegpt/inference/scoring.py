@@ -7,8 +7,11 @@ every token is predicted exactly once.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wholegpt.inference import plain
-from wholegpt.inference.requests import Continuation, Scored, Window
+import torch
+from torch import Tensor
+
+from wholegpt.inference import budget, packing, stream
+from wholegpt.inference.requests import Continuation, Scored, Window, as_window, check_window
 from wholegpt.model.gpt import GPT
 from wholegpt.tokenizer import Tokenizer
 
@@ -83,16 +86,91 @@ def windows(ids: Sequence[int], eot: int, window: int, stride: int | None = None
 
 
 def loglikelihoods(
-    model: GPT,
-    requests: Sequence[Continuation],
-    batch_tokens: int | None = None,  # noqa: ARG001
+    model: GPT, requests: Sequence[Continuation], batch_tokens: int | None = None
 ) -> Iterator[tuple[int, Scored]]:
-    """The index of each request and its result, in the order in which they get done."""
-    for index, request in enumerate(requests):
-        yield index, plain.loglikelihood(model, request)
+    """The index of each request and its result, in the order in which they get done, the longest first.
+
+    `batch_tokens` go through the model at once (default: `budget.pass_tokens`), nothing is padded, what requests begin
+    with alike is read once, and only the places that count reach the vocabulary. Results do not depend on the batch, up
+    to rounding. ValueError for a request that is empty or reads more than the window.
+    """
+    wanted = [as_window(request, model.config) for request in requests]
+    candidates = [request.candidates for request in requests]
+    batch_tokens = batch_tokens or budget.pass_tokens(model)
+    limit = min(batch_tokens, 2 * model.config.n_ctx)  # attention within a tree is quadratic
+    trees = packing.plant([window.ids[:-1] for window in wanted], limit)
+    for batch in packing.batches(trees, batch_tokens):
+        yield from _scored(model, batch, wanted, candidates)
 
 
-def windows_loglikelihoods(model: GPT, requests: Iterable[Window], batch_tokens: int | None = None) -> Iterator[Scored]:  # noqa: ARG001
-    """The result of each window, in order."""
+def windows_loglikelihoods(model: GPT, requests: Iterable[Window], batch_tokens: int | None = None) -> Iterator[Scored]:
+    """The result of each window, in order; batches as in `loglikelihoods`, of neighbours."""
+    batch_tokens = batch_tokens or budget.pass_tokens(model)
+    for group in _neighbours(requests, batch_tokens):
+        for window in group:
+            check_window(len(window.ids) - 1, model.config)
+        trees = packing.plant([window.ids[:-1] for window in group], limit=0)
+        found = dict(_scored(model, trees, group, [0] * len(group)))
+        yield from (found[number] for number in range(len(group)))
+
+
+def _neighbours(requests: Iterable[Window], batch_tokens: int) -> Iterator[list[Window]]:
+    """Windows in order, together up to `batch_tokens`, but at least one."""
+    group: list[Window] = []
+    tokens = 0
     for request in requests:
-        yield plain.window_loglikelihood(model, request)
+        tokens += len(request.ids) - 1
+        if group and tokens > batch_tokens:
+            yield group
+            group, tokens = [], len(request.ids) - 1
+        group.append(request)
+    if group:
+        yield group
+
+
+@torch.inference_mode()
+def _scored(
+    model: GPT, trees: Sequence[packing.Tree], wanted: Sequence[Window], candidates: Sequence[int]
+) -> list[tuple[int, Scored]]:
+    """One pass: the results of all sequences that stand in some trees."""
+    weight = model.wte.weight
+    pack = packing.Pack(trees, weight.device, weight.dtype)
+    places: list[int] = []
+    targets: list[int] = []
+    for number, path in pack.paths.items():
+        places += path[-wanted[number].count :]
+        targets += wanted[number].ids[-wanted[number].count :]
+    # A place predicts for several sequences where they part; its logits are made once.
+    rows_R, row_of_P = torch.unique(torch.tensor(places, device=weight.device), return_inverse=True)
+    x_RD = stream.hidden_states(model, pack.ids_N, pack.positions_N, pack.attend, rows_R)
+    logprobs, greedy = _predictions(model, x_RD, row_of_P, torch.tensor(targets, device=weight.device))
+    results = []
+    start = 0
+    for number in pack.paths:
+        end = start + wanted[number].count
+        best = _most_likely(model, x_RD[row_of_P[start]], candidates[number])
+        results.append((number, Scored(tuple(logprobs[start:end]), tuple(greedy[start:end]), best)))
+        start = end
+    return results
+
+
+def _predictions(model: GPT, x_RD: Tensor, row_of_P: Tensor, targets_P: Tensor) -> tuple[list[float], list[bool]]:
+    """Log-probability and greediness of each target, predicted by its row of hidden states; some rows at a time."""
+    logprobs_P = torch.empty(targets_P.shape, device=x_RD.device)
+    greedy_P = torch.empty(targets_P.shape, dtype=torch.bool, device=x_RD.device)
+    size = budget.logits_rows(model)
+    for start in range(0, len(x_RD), size):
+        logits_CV = model.unembed(x_RD[start : start + size]).float()
+        here = (row_of_P // size == start // size).nonzero().flatten()
+        row, target = row_of_P[here] - start, targets_P[here]
+        logprobs_P[here] = logits_CV[row, target] - logits_CV.logsumexp(dim=-1)[row]
+        greedy_P[here] = logits_CV.argmax(dim=-1)[row] == target
+    return logprobs_P.tolist(), greedy_P.tolist()
+
+
+def _most_likely(model: GPT, x_D: Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The most likely tokens after a place, with their log-probabilities."""
+    if not count:
+        return ()
+    best = model.unembed(x_D).float().log_softmax(dim=-1).topk(min(count, model.config.vocab_size))
+    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
