@@ -12,7 +12,7 @@ from wholegpt.zeroshot.task import Figure, Row
 RESAMPLES = 200
 
 
-def mean(key: str, higher_is_better: bool = True, paper: PaperRow | None = None) -> Figure:
+def mean(key: str, higher_is_better: bool = True, paper: PaperRow | None = None, percent: bool = True) -> Figure:
     """The mean of a number, or of a truth value, of every row; its error is that of lm-evaluation-harness."""
 
     def value(rows: Sequence[Row]) -> float:
@@ -24,7 +24,7 @@ def mean(key: str, higher_is_better: bool = True, paper: PaperRow | None = None)
         middle = value(rows)
         return math.sqrt(math.fsum((float(row[key]) - middle) ** 2 for row in rows) / (len(rows) - 1) / len(rows))
 
-    return Figure(value, higher_is_better, error, paper)
+    return Figure(value, higher_is_better, error, paper, percent)
 
 
 def bootstrap(value: Callable[[Sequence[Row]], float], rows: Sequence[Row], seed: int) -> float:

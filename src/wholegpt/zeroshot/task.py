@@ -84,7 +84,9 @@ class Figure:
     higher_is_better: bool
     error: Callable[[Sequence[Row]], float] | None = None
     paper: PaperRow | None = None
-    """The row of the paper that it stands beside; a row in % is compared with a hundred times the number."""
+    """The row of the paper that it stands beside."""
+    percent: bool = False
+    """Whether people, and the paper, say a hundred times the number."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Task:
     read: Callable[[Setting], Data]
     """The examples; WholeGPTError says how to get what is missing."""
     samples: Callable[[Sequence[Any], Setting], Iterable[Sample]]
+    """All samples, numbered from 0; what it returns can be iterated again and again."""
     row: Callable[[Sample, Sequence[Any], Setting], Row]
     """What the answers to a sample's requests, in their order, add to its row."""
     figures: Callable[[Setting], Mapping[str, Figure]]
