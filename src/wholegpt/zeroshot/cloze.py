@@ -88,7 +88,7 @@ def task(name: str, row_name: str) -> Task:
         ("cloze", "table3"),
         options,
         lambda _data, rows, _setting: counts(rows),
-        source="cbt",
+        source=name,
     )
 
 

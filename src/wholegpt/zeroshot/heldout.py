@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wholegpt.artifact import fingerprint, read_manifest
 from wholegpt.documents import TRAIN
@@ -28,7 +29,7 @@ FRUITLESS_DRAWS = 1_000
 # A document is looked for in pieces of so many tokens.
 PIECE_TOKENS = 4_096
 
-Ids = list[int]
+Ids = NDArray[np.uint32]
 
 
 def shards_of(model_path: Path) -> Path:
@@ -44,8 +45,8 @@ def shards_of(model_path: Path) -> Path:
 def held_out(setting: Setting) -> Data:
     """The documents of the held-out part, as ids."""
     shards = _shards(setting)
-    documents = list(Tokens(shards, VAL, setting.tokenizer.vocab_size).documents(setting.tokenizer.eot))
-    return Data(documents, (str(shards),), (shards,))
+    documents = Tokens(shards, VAL, setting.tokenizer.vocab_size).documents(setting.tokenizer.eot)
+    return Data([np.array(ids, np.uint32) for ids in documents], (str(shards),), (shards,))
 
 
 def train_sample(setting: Setting) -> Data:
@@ -65,7 +66,7 @@ def train_sample(setting: Setting) -> Data:
         end = _next_end(tokens, start, tokenizer.eot)
         fruitless += 1
         if start not in found and end > start:
-            found[start] = tokens.read(start, end - start).tolist()
+            found[start] = tokens.read(start, end - start).astype(np.uint32)
             size, fruitless = size + end - start + 1, 0
     return Data(list(found.values()), (str(shards),), (shards,))
 
@@ -103,7 +104,7 @@ class Documents:
 
     def __iter__(self) -> Iterator[Sample]:
         tokenizer = self.setting.tokenizer
-        for number, ids in enumerate(self.examples):
+        for number, ids in enumerate(example.tolist() for example in self.examples):
             data = tokenizer.decode_bytes(ids)
             text = data.decode("utf-8", "replace")
             notes = {"words": len(text.split()), "bytes": len(data)}
@@ -130,10 +131,10 @@ def beside(data: Data, rows: Sequence[Row], setting: Setting) -> dict[str, Any]:
     tokenizer = setting.tokenizer
     sizes = {key: sum(row[key] for row in rows) for key in ("tokens", "words", "bytes")}
     train = Tokens(_shards(setting), TRAIN, tokenizer.vocab_size).counts(tokenizer.vocab_size)
-    used = data.examples[: len(rows)]
-    tested = np.bincount(np.concatenate([np.array(ids) for ids in used]), minlength=tokenizer.vocab_size)
+    ids = np.concatenate(data.examples)
+    tested = np.bincount(ids, minlength=tokenizer.vocab_size)
     trivial = baselines.predictors(train, tested, tokenizer.eot, sizes["bytes"])
-    compressed = baselines.compressors(b"".join(map(tokenizer.decode_bytes, used)))
+    compressed = baselines.compressors(tokenizer.decode_bytes(ids.tolist()))
     return {"documents": len(rows), **sizes, "baselines": {**trivial, **compressed}}
 
 

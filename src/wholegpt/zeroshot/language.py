@@ -102,6 +102,8 @@ class Samples:
     """The windows of some streams, each made when it is asked for: strides make many, and they overlap."""
 
     def __init__(self, streams: list[tuple[str, list[Line]]], setting: Setting) -> None:
+        if setting.options["stride"] > setting.window:
+            raise UsageError(f"the stride is {setting.options['stride']}, the model's window {setting.window} tokens")
         self._setting = setting
         self._streams = [Stream.of(variant, lines, setting.tokenizer) for variant, lines in streams]
 

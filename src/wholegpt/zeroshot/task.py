@@ -17,7 +17,7 @@ from wholegpt.tokenizer import Tokenizer
 
 # A sample as it is written to samples_TASK.jsonl: doc_id, prompt, target, prediction, log-probabilities, metrics.
 Row = dict[str, Any]
-Choice = str | int | float | bool
+Choice = str | int | float
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Task:
     row: Callable[[Sample, Sequence[Any], Setting], Row]
     """What the answers to a sample's requests, in their order, add to its row."""
     figures: Callable[[Setting], Mapping[str, Figure]]
-    """By lm-evaluation-harness's keys, metric and variant: `acc,none`; the first one is the task's main figure."""
+    """By lm-evaluation-harness's keys, metric and variant: `acc,none`; the first one is the task's main figure. The
+    rows that they are given lack `logprobs`, of which a large set has too many to hold at once."""
     groups: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     beside: Callable[[Data, Sequence[Row], Setting], Mapping[str, Any]] = lambda _data, _rows, _setting: {}

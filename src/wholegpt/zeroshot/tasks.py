@@ -27,7 +27,7 @@ def chosen(names: str) -> list[Task]:
 def settings(
     tasks: list[Task], assignments: tuple[str, ...], shots: int | None, stride: int
 ) -> dict[str, dict[str, Choice]]:
-    """The options of each task: its defaults, --num-fewshot and --stride where it has them, `TASK.OPTION=VALUE` last."""
+    """The options of each task: its defaults, --num-fewshot and --stride where it has them, then TASK.OPTION=VALUE."""
     found = {task.name: {name: option.default for name, option in task.options.items()} for task in tasks}
     for task in tasks:
         if shots is not None and task.shots:
@@ -51,7 +51,8 @@ def value(text: str, option: Option, assignment: str) -> Choice:
         made = type(option.default)(text)
     except ValueError:
         made = None
-    if made is None or (option.choices and made not in option.choices):
+    negative = isinstance(made, int | float) and made < 0
+    if made is None or negative or (option.choices and made not in option.choices):
         expected = " or ".join(map(str, option.choices)) or f"a value like {option.default}"
         raise UsageError(f"--set {assignment}: expected {expected}")
     return made
