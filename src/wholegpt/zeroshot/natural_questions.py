@@ -79,7 +79,7 @@ def samples(examples: Sequence[Question], setting: Setting) -> list[Sample]:
             {
                 "question": prompts.asked(one.question),
                 "answers": one.answers,
-                "question_word_answer": common.get(question_word(one.question)) if train else None,
+                "question_word_answer": common.get(question_word(one.question), "") if train else None,
             },
         )
 
@@ -103,7 +103,7 @@ def most_common(train: Iterable[Question]) -> dict[str, str]:
     """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for one in train:
-        counts[question_word(one.question)].update(dict.fromkeys(map(answers.normalized, one.answers)))
+        counts[question_word(one.question)].update(list(dict.fromkeys(map(answers.normalized, one.answers))))
     return {word: counter.most_common(1)[0][0] for word, counter in counts.items()}
 
 

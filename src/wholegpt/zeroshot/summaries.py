@@ -8,7 +8,8 @@
 Both prompts have the same part of the article, its beginning where it is too long for the window; lead-3 and random-3
 have all of it. Scores are the F1 of the package rouge-score. The rows that the paper compares with were made with
 ROUGE-1.5.5: stems by Porter, and ROUGE-L of whole summaries, sentence by sentence; so R-L is the package's rougeLsum
-here, and so is that of the mean. Its rougeL, of a summary as one sequence of words, stands beside it.
+here, and so is that of the mean. Its rougeL, of a summary as one sequence of words, stands beside it. The sentences of
+the reference are the highlights; highlights that come as one line are split like summaries.
 
 Unstated in the paper: all of the scoring, the splitter of sentences (`sentences.py`), and the temperature, here 1.
 """
@@ -63,9 +64,10 @@ def _sample(number: int, article: Article, setting: Setting) -> Sample:
     whole = sentences(article.text)
     noise = random.Random(f"{setting.seed} {number}")
     drawn = [whole[place] for place in sorted(noise.sample(range(len(whole)), min(LENGTH, len(whole))))]
+    highlights = article.highlights if len(article.highlights) > 1 else sentences(article.highlights[0])
     made = generation.sample(
         number,
-        "\n".join(article.highlights),
+        "\n".join(highlights),
         lambda budget: prompts.summary(article.text, setting.count_tokens, budget, HINT, options["cut"]),
         setting,
         {"article": article.id, "extracts": {"lead-3": whole[:LENGTH], "random-3": drawn}},
