@@ -86,6 +86,7 @@ def test_small_windows_cut_the_document_and_never_the_question(rigged):
     made = beside(Data([long]), tiny, setting)["fit"]
     assert made["impossible"] == 2
     assert all(reason.startswith("the question alone has") for reason in made["reasons"])
+    assert beside(Data([long]), tiny, setting)["notes"] == ["2 of 2 examples were impossible"]
 
 
 def test_a_model_answers(model: GPT, tokenizer: Tokenizer, rigged):

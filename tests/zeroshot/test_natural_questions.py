@@ -133,7 +133,8 @@ def test_baseline_learnt_from_train(rigged):
     rows = rigged.rows(TASK, tested, lambda *_: "x")
     assert [row["question_word_answer"] for row in rows] == ["ann", "1999", ""]
     assert rigged.figures(TASK, rows)["em,question-word"] == pytest.approx(1 / 3)
-    assert beside(Data(tested), rows, rigged.setting(TASK))["question_word_baseline"] == "learnt"
+    made = beside(Data(tested), rows, rigged.setting(TASK))
+    assert made["question_word_baseline"] == "learnt from the training part" and not made["notes"]
     setting = rigged.setting(TASK, shots=2, shots_from="train")
     prompt = TASK.samples(tested, setting)[0].prompt
     assert prompt.count("Q:") == 3 and "Q: Who came?\nA:" in prompt and "Romeo" not in prompt
@@ -142,8 +143,11 @@ def test_baseline_learnt_from_train(rigged):
 def test_without_train_the_result_says_so(rigged):
     rows = rigged.rows(TASK, QUESTIONS, lambda *_: "x")
     assert "em,question-word" not in TASK.figures(rigged.setting(TASK))
-    said = beside(Data(QUESTIONS), rows, rigged.setting(TASK))["question_word_baseline"]
-    assert said.startswith("not learnt") and "wholegpt data fetch natural-questions" in said
+    made = beside(Data(QUESTIONS), rows, rigged.setting(TASK))
+    assert "train part of natural-questions is missing" in made["question_word_baseline"]
+    assert made["notes"] == [
+        "no baseline of question words: wholegpt data fetch natural-questions gets the training part"
+    ]
     with pytest.raises(WholeGPTError, match="train part of natural-questions is missing"):
         TASK.samples(QUESTIONS, rigged.setting(TASK, shots_from="train"))
 

@@ -89,7 +89,7 @@ def beside(_data: Data, rows: Sequence[Row], _setting: Setting) -> dict[str, Any
         }
         for name, some in sorted(domains.items())
     }
-    return {"domains": by_domain, "fit": generation.fit(rows)}
+    return {"domains": by_domain, **generation.fit(rows)}
 
 
 TASK = Task(

@@ -86,12 +86,17 @@ def row(sample: Sample, answers: Sequence[Generated]) -> Row:
 
 
 def fit(rows: Sequence[Row]) -> dict[str, Any]:
-    """How many prompts were cut, by how much, and how many examples were impossible, with the reasons."""
+    """How many prompts were cut, by how much, and how many examples were impossible, with the reasons; and in words."""
     reasons = Counter(row["impossible"] for row in rows if row["impossible"])
-    return {
+    counts = {
         "cut": sum(row["cut_tokens"] > 0 for row in rows),
         "cut_tokens": sum(row["cut_tokens"] for row in rows),
         "with_dropped_shots": sum(row["dropped_shots"] > 0 for row in rows),
         "impossible": sum(reasons.values()),
-        "reasons": dict(reasons.most_common(10)),
     }
+    notes = [
+        f"{counts[key]:,} of {len(rows):,} {words}"
+        for key, words in (("cut", "prompts were cut to fit"), ("impossible", "examples were impossible"))
+        if counts[key]
+    ]
+    return {"fit": {**counts, "reasons": dict(reasons.most_common(10))}, "notes": notes}

@@ -138,7 +138,7 @@ def beside(_data: Data, rows: Sequence[Row], _setting: Setting) -> dict[str, Any
         }
         for name, row_name in VARIANTS.items()
     }  # fmt: skip
-    return {"table4": {"columns": ["R-1", "R-2", "R-L", "R-AVG"], **table}, "fit": generation.fit(rows)}
+    return {"table4": {"columns": ["R-1", "R-2", "R-L", "R-AVG"], **table}, **generation.fit(rows)}
 
 
 TASK = Task(

@@ -82,7 +82,7 @@ def beside(_data: Data, rows: Sequence[Row], setting: Setting) -> dict[str, Any]
     """What sacreBLEU prints, its signature, and what did not fit."""
     made = _bleu(setting.options["tokenize"])
     score = made.corpus_score([row["prediction"] for row in rows], [[row["target"] for row in rows]])
-    return {"sacrebleu": str(score), "signature": str(made.get_signature()), "fit": generation.fit(rows)}
+    return {"sacrebleu": str(score), "signature": str(made.get_signature()), **generation.fit(rows)}
 
 
 def task(part: str, row_name: str) -> Task:
