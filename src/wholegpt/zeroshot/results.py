@@ -144,7 +144,8 @@ def _first_of(metric: str, names: list[str]) -> str:
 
 
 def _short(name: str, value: float, figure: Figure) -> str:
-    return f"{name.removesuffix(',none').replace(',', ' ').replace('_', ' ')} {number(100 * value if figure.percent else value)}"
+    words = name.removesuffix(",none").replace(",", " ").replace("_", " ")
+    return f"{words} {number(100 * value if figure.percent else value)}"
 
 
 def number(value: float | str | None) -> str:
