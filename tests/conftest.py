@@ -1,6 +1,10 @@
-"""What many tests share: one CPU thread, a small text of our own, a learnt tokenizer, a random model."""
+"""What many tests share: one CPU thread, a small text of our own, a learnt tokenizer, a random model, ranks."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -96,3 +100,43 @@ def run(tmp_path_factory: pytest.TempPathFactory, text: str, tokenizer: Tokenize
         )
     )  # fmt: skip
     return folder / "run"
+
+
+class Launcher:
+    """`launcher.py` in a process of its own: starts one job at a time."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs, self._jobs = logs, 0
+        command = [sys.executable, str(Path(__file__).with_name("launcher.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(self, arguments: list[str], ranks: int) -> list[int]:
+        """Begin a job; the process ids of its ranks."""
+        self._jobs += 1
+        job = {"arguments": arguments, "ranks": ranks, "log": str(self._logs / f"job-{self._jobs}")}
+        print(json.dumps(job), file=self._process.stdin, flush=True)
+        children: list[int] = json.loads(self._process.stdout.readline())
+        return children
+
+    def wait(self) -> list[int]:
+        """The exit codes of the job's ranks."""
+        codes: list[int] = json.loads(self._process.stdout.readline())
+        return codes
+
+    def log(self, rank: int) -> str:
+        """What a rank of the last job printed."""
+        return (self._logs / f"job-{self._jobs}.{rank}").read_text()
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory) -> Iterator[Launcher]:
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    started = Launcher(tmp_path_factory.mktemp("logs"))
+    yield started
+    started.close()
