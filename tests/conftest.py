@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 
 import pytest
 import torch
+from torch import Tensor
 
 from wholegpt.corpus.build import BuildOptions
 from wholegpt.corpus.build import build as build_corpus
@@ -59,6 +60,41 @@ def model(tokenizer: Tokenizer) -> GPT:
         for parameter in built.parameters():
             parameter.normal_(std=0.3)
     return built
+
+
+class Rigged(GPT):
+    """A model that knows what it was taught and nothing else: after any other beginning all tokens are equally likely.
+
+    The hidden state of a random model tells beginnings apart; only what is made of it is rigged.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.eval().requires_grad_(False)
+        generator = torch.Generator().manual_seed(1)
+        for parameter in self.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+        self.known, self.next = torch.empty(0, config.n_embd), torch.empty(0, dtype=torch.long)
+
+    def teach(self, context: Sequence[int], ids: Sequence[int]) -> None:
+        """After `context`, `ids` are as good as certain."""
+        x_1TD, _ = self.hidden_states(torch.tensor([[*context, *ids]])[:, :-1])
+        self.known = torch.cat((self.known, x_1TD[0, -len(ids) :]))
+        self.next = torch.cat((self.next, torch.tensor(ids)))
+
+    def unembed(self, x_BTD: Tensor) -> Tensor:
+        logits = torch.zeros(*x_BTD.shape[:-1], self.config.vocab_size)
+        if len(self.known):
+            distance, nearest = torch.cdist(x_BTD.reshape(-1, x_BTD.shape[-1]), self.known).min(dim=1)
+            row = (distance < 1e-3).nonzero().flatten()
+            logits.view(-1, self.config.vocab_size)[row, self.next[nearest[row]]] = 30.0
+        return logits
+
+
+@pytest.fixture
+def rigged(tokenizer: Tokenizer) -> Rigged:
+    """Taught nothing: the uniform model."""
+    return Rigged(GPTConfig(tokenizer.vocab_size, n_ctx=512, n_embd=24, n_layer=2, n_head=2))
 
 
 @pytest.fixture(scope="session")
