@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wholegpt.inference import budget, plain, scoring
+from wholegpt.inference import plain, scoring
 from wholegpt.inference.engine import generate
 from wholegpt.inference.requests import Continuation, Window
 from wholegpt.model import checkpoint
@@ -254,14 +254,6 @@ def test_more_context_predicts_differently_but_as_many(model, tokenizer, text):
     assert len(overlapping) == len(ids) - 31
 
 
-def test_the_logits_of_many_rows_are_made_in_parts(model, tokenizer, text, monkeypatch):
-    ids = tokenizer.encode_ordinary(text[:120])
-    whole = scoring.text_logprob(model, tokenizer, ids)
-    monkeypatch.setattr(budget, "LOGITS_BYTES", 4 * 300 * 5)
-    assert budget.logits_rows(model) == 5
-    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(whole, abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
@@ -338,6 +330,6 @@ def test_a_rigged_model_prefers_what_it_was_taught(rigged, tokenizer):
     found = dict(scoring.loglikelihoods(rigged, asked))
     assert found[0].logprob == pytest.approx(0, abs=1e-6)
     assert found[0].is_greedy
-    assert found[1].logprobs[0] == pytest.approx(-30, abs=1e-3)
+    assert found[1].logprobs[0] < -30
     assert not found[1].is_greedy
     assert found[0].candidates[0] == (right[0], pytest.approx(0, abs=1e-6))
