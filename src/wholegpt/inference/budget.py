@@ -2,7 +2,7 @@
 
 A token of a pass holds, at its peak inside a block, about twelve times the width: the residual stream, its layer norm,
 queries, keys and values or the four-fold layer before and after GELU; later, a part of its logits, twice. A token of a
-cache holds keys and values of all layers. Whole rows of logits, 200 kB each, are made some at a time, whatever the batch.
+cache holds keys and values of all layers. Whole rows of logits, 200 kB each, are made some at a time.
 """
 
 from pathlib import Path
