@@ -17,16 +17,15 @@ from typing import Annotated
 
 import tyro
 
-from wholegpt import sources
+from wholegpt import ranks, sources
 from wholegpt.artifact import STATE, Artifact, fingerprint, read_json, whole_file, write_bytes, write_json
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, parameter_count
 from wholegpt.paper import SIZES
 from wholegpt.progress import say
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training import ranks
-from wholegpt.training.ranks import Team
 from wholegpt.zeroshot import heldout, listing, results, table
 from wholegpt.zeroshot.running import Budget, compute, rows_of
 from wholegpt.zeroshot.task import Data, Row, Setting, Task
