@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import math
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wholegpt.inference import budget, plain, scoring
+from wholegpt.inference import plain, scoring
 from wholegpt.inference.engine import generate
 from wholegpt.inference.requests import Continuation, Window
 from wholegpt.model import checkpoint
@@ -253,14 +254,6 @@ def test_more_context_predicts_differently_but_as_many(model, tokenizer, text):
     assert len(overlapping) == len(ids) - 31
 
 
-def test_the_logits_of_many_rows_are_made_in_parts(model, tokenizer, text, monkeypatch):
-    ids = tokenizer.encode_ordinary(text[:120])
-    whole = scoring.text_logprob(model, tokenizer, ids)
-    monkeypatch.setattr(budget, "LOGITS_BYTES", 4 * 300 * 5)
-    assert budget.logits_rows(model) == 5
-    assert scoring.text_logprob(model, tokenizer, ids) == pytest.approx(whole, abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
@@ -274,3 +267,69 @@ def test_what_cannot_be_scored_is_refused_before_the_first_pass(model, request_,
         next(scoring.loglikelihoods(model, [Continuation((1,), (2,)), request_]))
     with pytest.raises(ValueError, match="more than the window of 32"):
         next(scoring.windows_loglikelihoods(model, [Window((1,) * 34, 1)]))
+
+
+@pytest.fixture
+def trained(fixtures):
+    return checkpoint.load(fixtures / "trained")
+
+
+def test_lambada_of_the_harness(shared, trained):
+    expected = json.loads((shared / "fixtures/trained/expected/lambada.json").read_text())["items"]
+    lines = gzip.decompress((shared / "eval/lambada/lambada_test.jsonl.gz").read_bytes()).decode().splitlines()
+    texts = [json.loads(lines[item["line"]])["text"] for item in expected]
+    found = scoring.score(*trained, [(text.rsplit(" ", 1)[0], " " + text.rsplit(" ", 1)[1]) for text in texts])
+    assert len(found) == 100
+    assert [score.logprob for score in found] == pytest.approx([e["loglikelihood"] for e in expected], abs=1e-3)
+    assert [score.greedy for score in found] == [e["greedy_match"] for e in expected]
+
+
+def test_winograd_of_the_harness(fixtures, trained):
+    """Both candidates of 30 sentences: the end given the rest, and the whole."""
+    items = json.loads((fixtures / "trained/expected/winograd.json").read_text())["items"]
+    assert len(items) == 30
+    partial = [(context, item["continuation"]) for item in items for context in item["contexts"]]
+    full = [("", context + continuation) for context, continuation in partial]
+    for pairs, key in ((partial, "partial_ll"), (full, "full_ll")):
+        found = [score.logprob for score in scoring.score(*trained, pairs)]
+        assert found == pytest.approx([value for item in items for value in item[key]], abs=1e-3)
+
+
+@pytest.mark.parametrize("stride", [128, 64])
+def test_sliding_windows_of_transformers(shared, trained, stride):
+    """The loop of its page on perplexity: no prefix, windows of 128 from every stride on, the first token unscored."""
+    model, tokenizer = trained
+    content = gzip.decompress((shared / "eval/wikitext2/wiki.test.raw.gz").read_bytes())
+    ids = tokenizer.encode_ordinary("".join(content.decode().splitlines(keepends=True)[400:500]))
+    expected = json.loads((shared / "fixtures/trained/expected/rolling.json").read_text())["sets"]["wikitext2_test_raw"]
+    asked, done = [], 0
+    for start in range(0, len(ids), stride):
+        end = min(start + 128, len(ids))
+        asked.append(Window(tuple(ids[start:end]), min(end - done, end - start - 1)))
+        done = end
+        if end == len(ids):
+            break
+    found = [value for scored in scoring.windows_loglikelihoods(model, asked) for value in scored.logprobs]
+    assert len(found) == expected[f"sliding_{stride}"]["scored_tokens"]
+    assert sum(found) == pytest.approx(expected[f"sliding_{stride}"]["sum_ll"], rel=2e-6)
+
+
+def test_a_uniform_model_is_as_surprised_as_arithmetic_says(rigged, tokenizer, text):
+    """Perplexity per word is the vocabulary to the power of tokens per word, in pieces and as a whole."""
+    ids, words = tokenizer.encode_ordinary(text[:3000]), len(text[:3000].split())
+    nats = -scoring.text_logprob(rigged, tokenizer, ids)
+    assert math.exp(nats / words) == pytest.approx(300 ** (len(ids) / words), rel=1e-5)
+    ((_, scored),) = scoring.loglikelihoods(rigged, [Continuation((1, 2), (3, 4, 5))])
+    assert scored.logprobs == pytest.approx([-math.log(300)] * 3, rel=1e-6)
+
+
+def test_a_rigged_model_prefers_what_it_was_taught(rigged, tokenizer):
+    context, right, wrong = ((tokenizer.encode_ordinary(part)) for part in ("The river runs to the", " sea", " hills"))
+    rigged.teach(context, right)
+    asked = [Continuation(tuple(context), tuple(ids), 2) for ids in (right, wrong)]
+    found = dict(scoring.loglikelihoods(rigged, asked))
+    assert found[0].logprob == pytest.approx(0, abs=1e-6)
+    assert found[0].is_greedy
+    assert found[1].logprobs[0] < -30
+    assert not found[1].is_greedy
+    assert found[0].candidates[0] == (right[0], pytest.approx(0, abs=1e-6))

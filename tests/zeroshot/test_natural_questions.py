@@ -30,13 +30,6 @@ TRAIN = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_sets(monkeypatch, tmp_path: Path):
-    """Neither cache nor mirror: NQ-open's training part is not there."""
-    monkeypatch.setenv("WHOLEGPT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("WHOLEGPT_MIRROR", raising=False)
-
-
 @pytest.fixture
 def train(monkeypatch):
     """The training part is there."""

@@ -1,8 +1,8 @@
 """How many tokens to hold at once: a stated share of the memory that is free, and never more than is of use.
 
 A token of a pass holds, at its peak inside a block, about twelve times the width: the residual stream, its layer norm,
-queries, keys and values or the four-fold layer before and after GELU. A token of a cache holds keys and values of all
-layers. Logits are 200 kB a token with GPT-2's vocabulary and are made for some rows at a time, whatever the batch.
+queries, keys and values or the four-fold layer before and after GELU; later, a part of its logits, twice. A token of a
+cache holds keys and values of all layers. Whole rows of logits, 200 kB each, are made some at a time.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wholegpt.inference.vocabulary import PART_ENTRIES
 from wholegpt.model.gpt import GPT
 
 SHARE_OF_FREE_MEMORY = 0.25
@@ -18,13 +19,13 @@ MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 # A step of decoding reads all weights once, whatever the rows; so a cache gains from many.
 MOST_CACHED_TOKENS = {"cpu": 32768, "cuda": 524288}
 WIDTHS_OF_A_TOKEN = 12
-LOGITS_BYTES = 2**26
+LOGITS_BYTES = 2**25
 
 
 def pass_tokens(model: GPT) -> int:
     """How many tokens go through the model at once, where nobody says it; at least a window."""
     weight = model.wte.weight
-    token_bytes = WIDTHS_OF_A_TOKEN * model.config.n_embd * weight.element_size()
+    token_bytes = WIDTHS_OF_A_TOKEN * model.config.n_embd * weight.element_size() + 2 * 4 * PART_ENTRIES
     return _tokens(model, token_bytes, MOST_TOKENS)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wholegpt.inference import budget, packing, stream
+from wholegpt.inference import budget, packing, stream, vocabulary
 from wholegpt.inference.requests import Continuation, Scored, Window, as_window, check_window
 from wholegpt.model.gpt import GPT
 from wholegpt.tokenizer import Tokenizer
@@ -137,40 +137,33 @@ def _scored(
     pack = packing.Pack(trees, weight.device, weight.dtype)
     places: list[int] = []
     targets: list[int] = []
+    starts: dict[int, int] = {}
     for number, path in pack.paths.items():
+        starts[number] = len(places)
         places += path[-wanted[number].count :]
         targets += wanted[number].ids[-wanted[number].count :]
-    # A place predicts for several sequences where they part; its logits are made once.
-    rows_R, row_of_P = torch.unique(torch.tensor(places, device=weight.device), return_inverse=True)
+    # A place predicts for several sequences where they part; it meets the vocabulary once.
+    rows_R, row_P = torch.unique(torch.tensor(places, device=weight.device), return_inverse=True)
     x_RD = stream.hidden_states(model, pack.ids_N, pack.positions_N, pack.attend, rows_R)
-    logprobs, greedy = _predictions(model, x_RD, row_of_P, torch.tensor(targets, device=weight.device))
+    logprobs_P, greedy_P = vocabulary.predictions(model, x_RD, row_P, torch.tensor(targets, device=weight.device))
+    logprobs, greedy = logprobs_P.tolist(), greedy_P.tolist()
+    asked = {number: candidates[number] for number in starts if candidates[number]}
+    best = _candidates(model, x_RD[row_P[[starts[number] for number in asked]]], asked)
     results = []
-    start = 0
-    for number in pack.paths:
-        end = start + wanted[number].count
-        best = _most_likely(model, x_RD[row_of_P[start]], candidates[number])
-        results.append((number, Scored(tuple(logprobs[start:end]), tuple(greedy[start:end]), best)))
-        start = end
+    for number, start in starts.items():
+        part = slice(start, start + wanted[number].count)
+        results.append((number, Scored(tuple(logprobs[part]), tuple(greedy[part]), best.get(number, ()))))
     return results
 
 
-def _predictions(model: GPT, x_RD: Tensor, row_of_P: Tensor, targets_P: Tensor) -> tuple[list[float], list[bool]]:
-    """Log-probability and greediness of each target, predicted by its row of hidden states; some rows at a time."""
-    logprobs_P = torch.empty(targets_P.shape, device=x_RD.device)
-    greedy_P = torch.empty(targets_P.shape, dtype=torch.bool, device=x_RD.device)
+def _candidates(model: GPT, x_RD: Tensor, asked: dict[int, int]) -> dict[int, tuple[tuple[int, float], ...]]:
+    """So many most likely tokens of each row, with their log-probabilities, some rows at a time."""
+    found: dict[int, tuple[tuple[int, float], ...]] = {}
     size = budget.logits_rows(model)
-    for start in range(0, len(x_RD), size):
-        logits_CV = model.unembed(x_RD[start : start + size]).float()
-        here = (row_of_P // size == start // size).nonzero().flatten()
-        row, target = row_of_P[here] - start, targets_P[here]
-        logprobs_P[here] = logits_CV[row, target] - logits_CV.logsumexp(dim=-1)[row]
-        greedy_P[here] = logits_CV.argmax(dim=-1)[row] == target
-    return logprobs_P.tolist(), greedy_P.tolist()
-
-
-def _most_likely(model: GPT, x_D: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    """The most likely tokens after a place, with their log-probabilities."""
-    if not count:
-        return ()
-    best = model.unembed(x_D).float().log_softmax(dim=-1).topk(min(count, model.config.vocab_size))
-    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    numbers = list(asked)
+    for start in range(0, len(numbers), size):
+        some = numbers[start : start + size]
+        ids_RK, logprobs_RK = vocabulary.most_likely(model, x_RD[start : start + size], max(asked.values()))
+        for number, ids, logprobs in zip(some, ids_RK.tolist(), logprobs_RK.tolist(), strict=True):
+            found[number] = tuple(zip(ids, logprobs, strict=True))[: asked[number]]
+    return found

@@ -17,15 +17,15 @@ from typing import Annotated
 
 import tyro
 
-from wholegpt import sources
+from wholegpt import ranks, sources
 from wholegpt.artifact import STATE, Artifact, fingerprint, read_json, whole_file, write_bytes, write_json
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, parameter_count
 from wholegpt.paper import SIZES
+from wholegpt.progress import say
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training import ranks
-from wholegpt.training.ranks import Team
 from wholegpt.zeroshot import heldout, listing, results, table
 from wholegpt.zeroshot.running import Budget, compute, rows_of
 from wholegpt.zeroshot.task import Data, Row, Setting, Task
@@ -119,18 +119,25 @@ def _evaluate(options: EvaluateOptions, tasks: Sequence[Task], team: Team) -> Ar
     artifact = Artifact(
         options.output, "evaluate", options, _inputs(options, tasks), options.overwrite, incidental=INCIDENTAL
     )
-    there = team.share(team.main and artifact.exists())
-    if there and not team.share(artifact.counts.get("missing")):
+    done = team.share(artifact.counts if team.main and artifact.exists() else None)
+    if done and not done["missing"]:
         return _shown(options, artifact, team)
     model, tokenizer = _load(options, str(team.device))
     ready, missing = _read(options, tasks, model, tokenizer)
-    if there and team.share(missing == artifact.counts.get("missing")):
+    if done and not any(task.name in done["missing"] for task, _, _ in ready):
         return _shown(options, artifact, team)
+    if not ready:
+        raise WholeGPTError(f"none of the tasks has its data: {'; '.join(dict.fromkeys(missing.values()))}")
     with artifact.write(resume=True) if team.main else nullcontext() as made:
         folder = team.share(made) or artifact.partial
         limits = Budget.kept(folder / STATE / "batches.json", model, options.batch_tokens)
+        artifact.counts = {}
         for task, setting, data in ready:
             _run(task, setting, data, options, model, artifact, folder, team, limits)
+        for name in [name for name in missing if name in (done or {})]:  # its data was here when it was evaluated
+            _copy(name, artifact.path, folder)
+            artifact.counts[name] = (done or {})[name]
+            del missing[name]
         artifact.counts["missing"] = missing
     return _shown(options, artifact, team)
 
@@ -159,18 +166,16 @@ def _inputs(options: EvaluateOptions, tasks: Sequence[Task]) -> list[Path]:
 def _read(
     options: EvaluateOptions, tasks: Sequence[Task], model: GPT, tokenizer: Tokenizer
 ) -> tuple[list[tuple[Task, Setting, Data]], dict[str, str]]:
-    """The data of each task, and of those that have none how to get it; WholeGPTError if none has any."""
+    """The data of each task, and of those that have none how to get it."""
     ready, missing = [], {}
     for task in tasks:
         setting = _setting(options, task, model, tokenizer)
         try:
             ready.append((task, setting, task.read(setting)))
         except WholeGPTError as error:
-            if len(tasks) == 1:
-                raise
+            if options.data_dir:  # the fault may lie in the user's own files
+                say(f"{task.name}: {error}")
             missing[task.name] = f"wholegpt data fetch {task.source}, or --data-dir" if task.source else str(error)
-    if not ready:
-        raise WholeGPTError(f"none of the tasks has its data: {'; '.join(sorted(set(missing.values())))}")
     return ready, missing
 
 
@@ -193,7 +198,7 @@ def _run(
         journal = folder / STATE / task.name / key
         compute(task, task.samples(data.examples, setting), model, setting, journal, team, limits)
         if team.main:
-            rows = _write_samples(folder / f"samples_{task.name}.jsonl", journal, options.log_samples)
+            rows = _write_samples(folder / _samples(task.name), journal, options.log_samples)
             content = results.content(task, data, total, rows, setting, _model(options, model), key)
             write_json(folder / f"{task.name}.json", content)
     if team.main:
@@ -212,15 +217,24 @@ def _key(task: Task, setting: Setting, data: Data, options: EvaluateOptions, art
 def _kept(name: str, key: str, options: EvaluateOptions, old: Path, folder: Path) -> bool:
     """Whether the folder, or else the artifact that it will replace, has this very result; it is then in the folder."""
     for place in (folder, old):
-        names = [f"{name}.json", *([f"samples_{name}.jsonl"] if options.log_samples else [])]
-        if not all((place / file).is_file() for file in names):
-            continue
-        if read_json(place / names[0])["configs"][name]["fingerprint"] == key:
+        samples = (place / _samples(name)).is_file() or not options.log_samples
+        result = place / f"{name}.json"
+        if samples and result.is_file() and read_json(result)["configs"][name]["fingerprint"] == key:
             if place != folder:
-                for file in reversed(names):
-                    write_bytes(folder / file, (place / file).read_bytes())
+                _copy(name, place, folder)
             return True
     return False
+
+
+def _samples(name: str) -> str:
+    return f"samples_{name}.jsonl"
+
+
+def _copy(name: str, old: Path, folder: Path) -> None:
+    """The files of a task from one folder to another, the result last."""
+    for file in (_samples(name), f"{name}.json"):
+        if (old / file).is_file():
+            write_bytes(folder / file, (old / file).read_bytes())
 
 
 def _write_samples(path: Path, journal: Path, log_samples: bool) -> list[Row]:
@@ -250,5 +264,5 @@ def _shown(options: EvaluateOptions, artifact: Artifact, team: Team) -> Artifact
         if options.json:
             print(json.dumps({"results": contents, "missing": missing}, ensure_ascii=False))
         else:
-            table.show(contents, missing)
+            print(table.text(contents, missing))
     return artifact

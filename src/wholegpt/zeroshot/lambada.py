@@ -4,7 +4,7 @@ All variants come from the log-probabilities of the true word and from the most 
 
     word           every token of the word is the most likely one: greedy decoding writes the word
     filter         the same, where no stop word may be the first token
-    filter-every   the same, where no token of the word may be a stop word
+    filter-every   the same, where no token of the word may be one, not even in its middle (so does cybertronai/bflm)
     filter-marks   as filter, where the first token may be no punctuation mark either
     last-token     the last token of the word is the most likely one, those before it given
 

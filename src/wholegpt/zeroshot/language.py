@@ -95,7 +95,8 @@ class Stream:
         return {"variant": self.variant, "words": words, "bytes": size}
 
 
-Lines = Callable[[Any, str, Setting], Iterator[Line]]
+# The lines of examples that are read as one text.
+Lines = Callable[[Sequence[Any], str, Setting], Iterator[Line]]
 
 
 class Samples:
@@ -144,8 +145,8 @@ def task(name: str) -> Task:
         **_READING,
     }
 
-    def lines(example: Any, variant: str, setting: Setting) -> Iterator[Line]:
-        whole, line_ends = example.text, setting.options["line_ends"] == "counted"
+    def lines(examples: Sequence[Any], variant: str, setting: Setting) -> Iterator[Line]:
+        whole, line_ends = "".join(example.text for example in examples), setting.options["line_ends"] == "counted"
         if variant == MEGATRON:  # its rules reach beyond line ends
             yield Line(
                 megatron.detokenize(whole, megatron_name).encode(), _words(whole, line_ends), len(whole.encode())
@@ -179,8 +180,8 @@ def hutter_task(name: str, unit: str) -> Task:
         pieces = [content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
         return Data(pieces, data.files, data.paths, data.label)
 
-    def lines(example: bytes, _variant: str, _setting: Setting) -> Iterator[Line]:
-        yield Line(example, 0, len(example))
+    def lines(examples: Sequence[bytes], _variant: str, _setting: Setting) -> Iterator[Line]:
+        yield from (Line(example, 0, len(example)) for example in examples)
 
     def figures(_setting: Setting) -> dict[str, Figure]:
         return {
@@ -206,12 +207,9 @@ TASKS = (*map(task, _SETS), hutter_task("enwik8", "byte"), hutter_task("text8", 
 
 
 def _samples(examples: Sequence[Any], setting: Setting, lines: Lines, variants: Sequence[str]) -> Samples:
-    streams = []
-    for variant in variants:
-        documents = [list(lines(example, variant, setting)) for example in examples]
-        if setting.options.get("reading", STREAM) == STREAM:
-            documents = [[line for document in documents for line in document]]
-        streams += [(variant, document) for document in documents]
+    apart = setting.options.get("reading", STREAM) == DOCUMENTS
+    documents = [[example] for example in examples] if apart else [examples]
+    streams = [(variant, list(lines(document, variant, setting))) for variant in variants for document in documents]
     return Samples(streams, setting)
 
 

@@ -100,34 +100,48 @@ def _lines(
     `remarks` stand among the notes of the first line.
     """
     first = next(iter(figures))
-    shown = [name for name in figures if name == first or figures[name].paper or _reproduction(task, name, model)]
+    shown = [
+        name for name in figures if name == first or figures[name].paper or _reproduction(task, name, figures, model)
+    ]
     lines = []
     for name in shown:
         figure, (value, error) = figures[name], numbers[name]
         factor = 100 if figure.percent else 1
-        metric = name.partition(",")[0]
-        others = [other for other in figures if other not in shown and other.partition(",")[0] == metric]
         notes = [
-            _short(other, numbers[other][0], figures[other]) for other in others if name == _first_of(metric, shown)
+            _short(other, numbers[other][0], figures[other])
+            for other in figures
+            if other not in shown and name == _line_of(other, shown)
         ]
-        published, size = (None, "") if labels or not figure.paper else _published(figure.paper, model)
-        reproduction = None if labels else _reproduction(task, name, model)
+        expected, size = (None, "") if labels or not figure.paper else _published(figure.paper, model)
+        reproduction = None if labels else _reproduction(task, name, figures, model)
         lines.append(
             {
                 "figure": name,
                 "row": f"{figure.paper.task}: {figure.paper.metric}" if figure.paper else "",
-                "paper": published,
+                "paper": expected,
                 "size": size,
                 "others": reproduction.value if reproduction else None,
-                "source": reproduction.source if reproduction else "",
+                "source": _source(reproduction, name) if reproduction else "",
                 "ours": _written(factor * value),
                 "error": _written(factor * error),
                 "protocol": task.protocol,
-                "verdict": _verdict(task, figure, factor * value, published, size, reproduction, setting, model),
+                "verdict": _verdict(task, name, figure, factor * value, expected, size, reproduction, setting, model),
                 "notes": [*labels, *notes, *(remarks if name == first else [])],
             }
         )
     return lines
+
+
+def _source(reproduction: paper.Reproduction, name: str) -> str:
+    options = ", ".join(f"{option}={value}" for option, value in reproduction.options)
+    protocol = f" ({reproduction.figure}; {options})" if reproduction.figure != name else ""
+    return reproduction.source + protocol
+
+
+def _line_of(name: str, shown: list[str]) -> str:
+    """The line that a figure without one is a note of: the first of its metric, or the first."""
+    metric = name.partition(",")[0]
+    return _first_of(metric, shown) if metric in (other.partition(",")[0] for other in shown) else shown[0]
 
 
 def _first_of(metric: str, names: list[str]) -> str:
@@ -135,7 +149,8 @@ def _first_of(metric: str, names: list[str]) -> str:
 
 
 def _short(name: str, value: float, figure: Figure) -> str:
-    return f"{name.replace(',', ' ')} {number(100 * value if figure.percent else value)}"
+    words = name.removesuffix(",none").replace(",", " ").replace("_", " ")
+    return f"{words} {number(100 * value if figure.percent else value)}"
 
 
 def number(value: float | str | None) -> str:
@@ -153,15 +168,20 @@ def _published(row: paper.Row, model: Model) -> tuple[float | None, str]:
     return row.ours[near], paper.SIZES[near].paper_name
 
 
-def _reproduction(task: Task, name: str, model: Model) -> paper.Reproduction | None:
-    """What others get for this figure with the nearest size."""
+def _reproduction(task: Task, name: str, figures: Mapping[str, Figure], model: Model) -> paper.Reproduction | None:
+    """What others get for this figure with the nearest size; for a metric's first figure also for one that is not
+    among the task's, by another protocol that its source names."""
     size = paper.SIZES[model.nearest].name
-    found = (one for one in paper.REPRODUCTIONS if (one.task, one.figure, one.size) == (task.name, name, size))
-    return next(found, None)
+    metric = name.partition(",")[0]
+    known = [one for one in paper.REPRODUCTIONS if (one.task, one.size) == (task.name, size)]
+    same = [one for one in known if one.figure == name]
+    others = [one for one in known if one.figure not in figures and one.figure.partition(",")[0] == metric]
+    return next(iter([*same, *(others if name == _first_of(metric, list(figures)) else [])]), None)
 
 
 def _verdict(
     task: Task,
+    name: str,
     figure: Figure,
     ours: float,
     published: float | None,
@@ -179,7 +199,7 @@ def _verdict(
         return abs(ours - expected) <= allowed
 
     words = []
-    if reproduction:
+    if reproduction and reproduction.figure == name:
         defaults = {name: option.default for name, option in task.options.items()}
         if defaults | dict(reproduction.options) == dict(setting.options):
             words.append("as others get" if near(reproduction.value) else "NOT as others get")

@@ -19,7 +19,7 @@ from wholegpt.inference.requests import Continuation, Generation, Window
 from wholegpt.inference.scoring import loglikelihoods, windows_loglikelihoods
 from wholegpt.model.gpt import GPT
 from wholegpt.progress import Bar, bar
-from wholegpt.training.ranks import Team
+from wholegpt.ranks import Team
 from wholegpt.zeroshot.task import Row, Sample, Setting, Task
 
 # What a kill may cost, and what a rank does at a time: seconds on two cores, enough for several batches on a GPU.

@@ -1,40 +1,53 @@
-"""The table of results on a terminal: task, paper, what others get, ours, the difference, the protocol, notes."""
+"""The results on a terminal: the paper's number, others' and ours, and with each task its protocol and notes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from wholegpt.zeroshot.results import number
 
-COLUMNS = ("task", "paper", "others get", "ours", "difference", "protocol", "notes")
+HEADINGS = ("", "paper", "others get", "ours", "difference")
 
 
-def show(results: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> None:
-    """Print the lines of all results, and a row for each task without data that says how to get it."""
-    table = Table(show_lines=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("task", "protocol", "notes") else "right")
-    for result in results:
-        for line in result["table"]:
-            table.add_row(*_cells(next(iter(result["results"])), line))
-    for name, way in missing.items():
-        table.add_row(name, "", "", "", "", "", way)
-    Console().print(table)
+def text(results: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> str:
+    """The lines of all results, and of each task without data how to get it.
+
+    Columns are as wide as their content, so the table fits 80 columns; what has no bound stands in lines of its own.
+    """
+    rows = [[_cells(line) for line in result["table"]] for result in results]
+    columns = zip(HEADINGS, *(row for group in rows for row in group), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    written = [_aligned(HEADINGS, widths)]
+    for result, cells in zip(results, rows, strict=True):
+        (name,) = result["results"]
+        written.append(f"{name}: {result['table'][0]['protocol']}")
+        written += [_aligned(row, widths) for row in cells]
+        written += [f"    {note}" for note in _notes(result["table"])]
+    written += [f"{name}: no data here; {way}" for name, way in missing.items()]
+    return "\n".join(written)
 
 
-def _cells(task: str, line: Mapping[str, Any]) -> list[str]:
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *numbers = cells
+    aligned = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
+    return "  ".join((f"  {name.ljust(widths[0])}", *aligned)).rstrip()
+
+
+def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
     ours, published = line["ours"], line["paper"]
     error = f" ± {number(line['error'])}" if isinstance(line["error"], float) else ""
-    apart = number(ours - published) if isinstance(ours, float) and published is not None else ""
-    notes = [*([line["verdict"]] if line["verdict"] else []), *line["notes"]]
-    return [
-        f"{task}\n{line['figure'].removesuffix(',none').replace(',', ' ')}",
+    apart = f"{ours - published:+,.2f}" if isinstance(ours, float) and published is not None else ""
+    return (
+        line["figure"].removesuffix(",none").replace(",", " ").replace("_", " "),
         f"{published} ({line['size']})" if published is not None else "",
-        f"{line['others']} ({line['source']})" if line["others"] is not None else "",
+        str(line["others"]) if line["others"] is not None else "",
         f"{number(ours)}{error}",
-        f"+{apart}" if apart and not apart.startswith("-") else apart,
-        line["protocol"],
-        "; ".join(notes),
-    ]
+        apart,
+    )
+
+
+def _notes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Verdicts, sources, labels, and the figures that have no line; each once."""
+    notes = [f"{line['figure']}: {line['verdict']}" for line in lines if line["verdict"]]
+    notes += [note for line in lines for note in line["notes"]]
+    notes += [f"others: {line['others']} by {line['source']}" for line in lines if line["others"] is not None]
+    return list(dict.fromkeys(notes))

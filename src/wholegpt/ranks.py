@@ -1,4 +1,4 @@
-"""The processes that train together, one a device: who each is, what they tell each other, who of them is missing.
+"""The processes that work together, one a device: who each is, what they tell each other, who of them is missing.
 
 `torchrun` starts them and says in environment variables who each is; without it there is one, and nothing is sent.
 Gradients travel by NCCL between GPUs; everything else (a request to stop, losses, decisions of the main rank) by gloo.
@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 
 
 class Team:
-    """This process among those that train together; alone, everything here is immediate."""
+    """This process among those that work together; alone, everything here is immediate."""
 
     rank, count, local_rank, local_count = 0, 1, 0, 1
     launched = False
@@ -65,6 +65,10 @@ class Team:
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Each number summed over all ranks; bit for bit the same on each."""
         return list(numbers)
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every rank's value, in the order of the ranks, on every rank."""
+        return [value]
 
     def wait(self) -> None:
         """Until every rank is here."""
@@ -117,6 +121,12 @@ class LaunchedTeam(Team):
             dist.all_reduce(total, group=self.talk)
         result: list[float] = total.tolist()
         return result
+
+    def gather(self, value: Value) -> list[Value]:
+        boxes: list[Value | None] = [None] * self.count
+        with self.together():
+            dist.all_gather_object(boxes, value, group=self.talk)
+        return boxes  # type: ignore[return-value]
 
     def wait(self) -> None:
         with self.together():
@@ -198,6 +208,17 @@ def join(device: str, timeout_seconds: float) -> Iterator[Team]:
         team.leave(in_peace=isinstance(error, Interrupted))  # all ranks stop after the same step
         raise
     team.leave(in_peace=True)
+
+
+def portion(sizes: Sequence[int], rank: int, count: int) -> list[int]:
+    """The numbers of the pieces of work that a rank takes: dealt out by size, there and back, so that all are even.
+
+    >>> portion([5, 9, 1, 7, 3, 2], 0, 2), portion([5, 9, 1, 7, 3, 2], 1, 2)
+    ([1, 4, 5], [0, 2, 3])
+    """
+    largest_first = sorted(range(len(sizes)), key=lambda number: (-sizes[number], number))
+    turns = [*range(count), *reversed(range(count))]
+    return sorted(number for place, number in enumerate(largest_first) if turns[place % len(turns)] == rank)
 
 
 def is_shard(tensor: Tensor) -> "TypeGuard[DTensor]":
