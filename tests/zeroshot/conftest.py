@@ -26,6 +26,11 @@ XML = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <answers><answer>The sea</answer><answer>The river</answer></answers><correctAnswer>B.</correctAnswer></schema>
 </collection>
 """
+TALK = {
+    "id": "1", "source": "mctest", "story": "The river rises.",
+    "questions": [{"turn_id": 1, "input_text": "What?"}, {"turn_id": 2, "input_text": "So?"}],
+    "answers": [{"turn_id": 1, "input_text": "the river"}, {"turn_id": 2, "input_text": "yes"}],
+}  # fmt: skip
 FILES = {
     "lambada/lambada_test.jsonl": "".join(
         json.dumps({"text": f"{number} sacks, the miller's daughter said, and the river"}) + "\n" for number in range(6)
@@ -38,6 +43,12 @@ FILES = {
     "enwik8/enwik8": "<page>où &amp; why</page>\n" * 60,
     "text8/text8": " the river rises in the hills" * 100,
     "wsc273/WSCollection.xml": XML,
+    "coqa/coqa-dev-v1.0.json": json.dumps({"data": [TALK, {**TALK, "id": "2"}]}),
+    "cnndm/test.jsonl": '{"article": "It\'s late. We go. The sea. Home.", "highlights": "It\'s late .\\nWe go ."}\n'
+    * 3,
+    "wmt14/newstest2014.en": "It is late.\nThe sea\n",
+    "wmt14/newstest2014.fr": "Il est tard.\nLa mer\n",
+    "nq_open/NQ-open.dev.jsonl": "".join(f'{{"question": "who {word}", "answer": ["we"]}}\n' for word in "abc"),
 }
 
 
