@@ -23,7 +23,7 @@ TALKS = (
 
 
 def test_every_turn_with_its_history(rigged):
-    samples = TASK.samples(TALKS, rigged.setting(TASK))
+    samples = list(TASK.samples(TALKS, rigged.setting(TASK)))
     assert [sample.doc_id for sample in samples] == [0, 1, 2]
     assert samples[1].prompt == (
         "A red car and a blue car.\n\nQ: How many cars?\nA: two\n\nQ: Which colors?\nA:"
@@ -32,7 +32,7 @@ def test_every_turn_with_its_history(rigged):
     assert rigged.tokenizer.decode(request.prompt) == samples[1].prompt
     assert (request.stop, request.temperature, request.max_new_tokens) == (("\n",), 0, 32)
     other = rigged.setting(TASK, between="line", stop="question")
-    sample = TASK.samples(TALKS, other)[1]
+    sample = list(TASK.samples(TALKS, other))[1]
     assert sample.prompt == "A red car and a blue car.\n\nQ: How many cars?\nA: two\nQ: Which colors?\nA:"
     assert sample.requests[0].stop == ("\nQ:",)
 

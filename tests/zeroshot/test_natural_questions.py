@@ -44,7 +44,7 @@ def test_prompt(rigged):
     )
     (request,) = first.requests
     assert (request.stop, request.temperature, request.max_new_tokens) == (("\n",), 0, 32)
-    other = TASK.samples(QUESTIONS, rigged.setting(TASK, shots=0, stop="line-or-mark"))[0]
+    other = next(iter(TASK.samples(QUESTIONS, rigged.setting(TASK, shots=0, stop="line-or-mark"))))
     assert other.prompt == "Q: Who wrote the play hamlet?\nA:" and other.requests[0].stop == ("\n", ".", ",")
 
 
@@ -71,7 +71,7 @@ def test_articles_alone_are_an_empty_answer(rigged):
 
 def test_confidence_is_the_product_of_the_probabilities(rigged):
     setting = rigged.setting(TASK)
-    samples = TASK.samples(QUESTIONS, setting)
+    samples = list(TASK.samples(QUESTIONS, setting))
     texts = (Generated(" Moses", (5, 6), (math.log(0.5), math.log(0.25))), Generated(" ", (7,), (math.log(0.9),)))
     assert TASK.row(samples[0], texts[:1], setting)["confidence"] == pytest.approx(0.125)
     assert TASK.row(samples[1], texts[1:], setting)["confidence"] == 0  # no answer
@@ -129,7 +129,7 @@ def test_baseline_learnt_from_train(rigged):
     made = beside(Data(tested), rows, rigged.setting(TASK))
     assert made["question_word_baseline"] == "learnt from the training part" and not made["notes"]
     setting = rigged.setting(TASK, shots=2, shots_from="train")
-    prompt = TASK.samples(tested, setting)[0].prompt
+    prompt = next(iter(TASK.samples(tested, setting))).prompt
     assert prompt.count("Q:") == 3 and "Q: Who came?\nA:" in prompt and "Romeo" not in prompt
 
 

@@ -56,8 +56,8 @@ def test_prompts(rigged):
 def test_no_example_is_a_tested_sentence(rigged):
     house, maison = prompts.TRANSLATION_PAIRS[0]
     for tested in (Pair(house.upper(), "x"), Pair("x", maison.rstrip("."))):
-        samples = EN_FR.samples([tested], rigged.setting(EN_FR, shots=4))
-        assert maison not in samples[0].prompt and samples[0].notes["shots"] == 4
+        (sample,) = EN_FR.samples([tested], rigged.setting(EN_FR, shots=4))
+        assert maison not in sample.prompt and sample.notes["shots"] == 4
         with pytest.raises(UsageError, match="5 example pairs are asked for, and there are 4 own pairs"):
             EN_FR.samples([tested], rigged.setting(EN_FR, shots=5))
 
@@ -71,9 +71,9 @@ def test_pairs_of_the_validation_part(rigged, tmp_path: Path):
     (sample,) = EN_FR.samples(PAIRS[:1], setting)
     lines = sample.prompt.split("\n")
     assert len(lines) == 4 and all(line.startswith("Word") and " = Mot" in line for line in lines[:3])
-    assert sample == EN_FR.samples(PAIRS[:1], setting)[0]
+    assert [sample] == list(EN_FR.samples(PAIRS[:1], setting))
     other = type(setting)(setting.tokenizer, 4096, setting.options, seed=1, data_dir=tmp_path)
-    assert sample.prompt != EN_FR.samples(PAIRS[:1], other)[0].prompt
+    assert sample.prompt != next(iter(EN_FR.samples(PAIRS[:1], other))).prompt
 
 
 @pytest.mark.parametrize("task", TASKS)

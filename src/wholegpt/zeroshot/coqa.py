@@ -7,7 +7,7 @@ not independent, so the standard error is that of documents.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wholegpt import paper
@@ -29,13 +29,14 @@ OPTIONS = {
 }
 
 
-def samples(examples: Sequence[Conversation], setting: Setting) -> list[Sample]:
+def samples(examples: Sequence[Conversation], setting: Setting) -> Iterable[Sample]:
     """A sample for each question."""
     turns = [(talk, turn) for talk in examples for turn in range(len(talk.turns))]
-    return [_sample(number, talk, turn, setting) for number, (talk, turn) in enumerate(turns)]
+    return generation.Samples(lambda number, place: _sample(number, place, setting), turns)
 
 
-def _sample(number: int, talk: Conversation, turn: int, setting: Setting) -> Sample:
+def _sample(number: int, place: tuple[Conversation, int], setting: Setting) -> Sample:
+    talk, turn = place
     options = setting.options
 
     def prompt(budget_tokens: int) -> prompts.Prompt:
@@ -43,8 +44,8 @@ def _sample(number: int, talk: Conversation, turn: int, setting: Setting) -> Sam
         return prompts.coqa(talk, turn, setting.count_tokens, budget_tokens, options["cut"], between, stop)
 
     accepted = talk.turns[turn].answers
-    place = {"story": talk.id, "domain": talk.source, "turn": turn + 1, "answers": accepted}
-    return generation.sample(number, accepted[0], prompt, setting, place)
+    notes = {"story": talk.id, "domain": talk.source, "turn": turn + 1, "answers": accepted}
+    return generation.sample(number, accepted[0], prompt, setting, notes)
 
 
 def row(sample: Sample, texts: Sequence[Generated], _setting: Setting) -> Row:

@@ -5,9 +5,10 @@ window at most, so that small models can be measured too. An example whose quest
 its prediction is empty, which counts as wrong, and it is counted with its reason.
 """
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wholegpt.errors import UsageError, WholeGPTError
@@ -54,6 +55,16 @@ def shots(
         where = f"{setting.options['shots_from']} pairs"
         raise UsageError(f"{count} example pairs are asked for, and there are {len(free)} {where} (--num-fewshot)")
     return free[:count] if ours else random.Random(setting.seed).sample(free, count)
+
+
+class Samples:
+    """A sample of each example, made whenever it is asked for: all prompts of a set at once would be gigabytes."""
+
+    def __init__(self, make: Callable[[int, Any], Sample], examples: Sequence[Any]) -> None:
+        self._make, self._examples = make, examples
+
+    def __iter__(self) -> Iterator[Sample]:
+        return itertools.starmap(self._make, enumerate(self._examples))
 
 
 def sample(

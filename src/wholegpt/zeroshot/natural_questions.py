@@ -57,7 +57,7 @@ def _train(data_dir: Path | None) -> tuple[evalsets.Found | None, str]:
     return None, reason
 
 
-def samples(examples: Sequence[Question], setting: Setting) -> list[Sample]:
+def samples(examples: Sequence[Question], setting: Setting) -> Iterable[Sample]:
     """A sample for each question."""
     train, reason = _train(setting.data_dir)
     common = most_common(train.examples) if train else {}
@@ -83,7 +83,7 @@ def samples(examples: Sequence[Question], setting: Setting) -> list[Sample]:
             },
         )
 
-    return [sample(number, one) for number, one in enumerate(examples)]
+    return generation.Samples(sample, examples)
 
 
 def question_word(question: str) -> str:

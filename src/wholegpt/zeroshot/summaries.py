@@ -15,7 +15,7 @@ Unstated in the paper: all of the scoring, the splitter of sentences (`sentences
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -54,9 +54,9 @@ def read(setting: Setting) -> Data:
     return data
 
 
-def samples(examples: Sequence[Article], setting: Setting) -> list[Sample]:
+def samples(examples: Sequence[Article], setting: Setting) -> Iterable[Sample]:
     """A sample for each article, with a request for each prompt."""
-    return [_sample(number, article, setting) for number, article in enumerate(examples)]
+    return generation.Samples(lambda number, article: _sample(number, article, setting), examples)
 
 
 def _sample(number: int, article: Article, setting: Setting) -> Sample:

@@ -5,7 +5,7 @@ sentence generated, greedily. From French the sides are exchanged. BLEU is that 
 with the result; the paper does not say what it used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ OPTIONS = {
 }
 
 
-def samples(examples: Sequence[Pair], setting: Setting, from_french: bool) -> list[Sample]:
+def samples(examples: Sequence[Pair], setting: Setting, from_french: bool) -> Iterable[Sample]:
     """A sample for each pair."""
     tested = (sentence for pair in examples for sentence in (pair.english, pair.french))
     pairs = generation.shots(prompts.TRANSLATION_PAIRS, lambda: _validation(setting), tested, setting)
@@ -44,7 +44,7 @@ def samples(examples: Sequence[Pair], setting: Setting, from_french: bool) -> li
             {"source": source},
         )
 
-    return [sample(number, pair) for number, pair in enumerate(examples)]
+    return generation.Samples(sample, examples)
 
 
 def _validation(setting: Setting) -> list[generation.Pair]:
