@@ -29,7 +29,7 @@ FILES = {
     f"{STORY}21 He said the XXXXX ran .\tsea\t\tsea|river|hills\n",
     "wikitext2/wiki.test.tokens": WIKI + WIKI.replace("river", "sea"),
     "ptb/ptb.test.txt": " the river is n't <unk> at $ N \n it 's late \n",
-    "lm1b/news.en.heldout-00000-of-00050": 'The river rose , " he said .\nIt \'s late .\n',
+    "lm1b/news.en.heldout-00000-of-00050": "The river rose , \" he said .\nIt 's late .\n",
     "enwik8/enwik8": "<page>où &amp; why</page>\n" * 60,
     "text8/text8": " the river rises in the hills" * 100,
     "wsc273/WSCollection.xml": XML,

@@ -53,7 +53,11 @@ def test_by_document_and_token(run, tmp_path, capsys, text):
 
 
 def test_continuations(run, monkeypatch, capsys):
-    pairs = [("The river", " rises in the hills."), ("", "A miller"), ("The river rises in the hills. " * 9, "It's late;")]
+    pairs = [
+        ("The river", " rises in the hills."),
+        ("", "A miller"),
+        ("The river rises in the hills. " * 9, "It's late;"),
+    ]
     lines = [json.dumps({"context": context, "continuation": continuation}) for context, continuation in pairs]
     given(monkeypatch, "\n".join(lines).encode())
     score(ScoreOptions(run, per_document=True, json=True))
