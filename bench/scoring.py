@@ -156,7 +156,7 @@ def main() -> None:
     if options.job:
         measure_memory(weights, options.job)
         return
-    absent = [name for name in ("lm_eval", "transformers") if not importlib.util.find_spec(name)]
+    absent = ", ".join(name for name in ("lm_eval", "transformers") if not importlib.util.find_spec(name)) or "none"
     print(f"torch {torch.__version__}, {options.threads} threads; {options.rounds} rounds; absent: {absent}")
     for name, make in (("cloze", cloze), ("choices", choices)):
         if name in options.parts:
