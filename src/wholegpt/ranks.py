@@ -66,10 +66,6 @@ class Team:
         """Each number summed over all ranks; bit for bit the same on each."""
         return list(numbers)
 
-    def gather(self, value: Value) -> list[Value]:
-        """Every rank's value, in the order of the ranks, on every rank."""
-        return [value]
-
     def wait(self) -> None:
         """Until every rank is here."""
 
@@ -121,12 +117,6 @@ class LaunchedTeam(Team):
             dist.all_reduce(total, group=self.talk)
         result: list[float] = total.tolist()
         return result
-
-    def gather(self, value: Value) -> list[Value]:
-        boxes: list[Value | None] = [None] * self.count
-        with self.together():
-            dist.all_gather_object(boxes, value, group=self.talk)
-        return boxes  # type: ignore[return-value]
 
     def wait(self) -> None:
         with self.together():
@@ -208,17 +198,6 @@ def join(device: str, timeout_seconds: float) -> Iterator[Team]:
         team.leave(in_peace=isinstance(error, Interrupted))  # all ranks stop after the same step
         raise
     team.leave(in_peace=True)
-
-
-def portion(sizes: Sequence[int], rank: int, count: int) -> list[int]:
-    """The numbers of the pieces of work that a rank takes: dealt out by size, there and back, so that all are even.
-
-    >>> portion([5, 9, 1, 7, 3, 2], 0, 2), portion([5, 9, 1, 7, 3, 2], 1, 2)
-    ([1, 4, 5], [0, 2, 3])
-    """
-    largest_first = sorted(range(len(sizes)), key=lambda number: (-sizes[number], number))
-    turns = [*range(count), *reversed(range(count))]
-    return sorted(number for place, number in enumerate(largest_first) if turns[place % len(turns)] == rank)
 
 
 def is_shard(tensor: Tensor) -> "TypeGuard[DTensor]":

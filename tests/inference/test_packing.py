@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wholegpt.inference import packing, stream
+from wholegpt.inference import packing
 
 # Few different tokens, so that many sequences begin alike.
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple), min_size=1, max_size=12)
@@ -52,17 +52,3 @@ def test_batches_hold_each_tree_once_and_keep_to_the_budget(sequences, batch_tok
     batches = list(packing.batches(trees, batch_tokens))
     assert [tree for batch in batches for tree in batch] == trees
     assert all(len(batch) == 1 or sum(len(tree.ids) for tree in batch) <= batch_tokens for batch in batches)
-
-
-def test_attention_is_the_models_own(model):
-    """The stream of a pack gives what the model gives for each text by itself."""
-    torch.manual_seed(0)
-    sequences = [tuple(torch.randint(0, 300, (size,)).tolist()) for size in (5, 9, 5, 1, 32)]
-    sequences += [(*sequences[1][:7], 3, 4), sequences[1][:7]]
-    pack = packing.Pack(packing.plant(sequences, limit=99), torch.device("cpu"), torch.float32)
-    assert len(pack.ids_N) == 5 + 9 + 5 + 1 + 32 + 2
-    with torch.inference_mode():
-        x_ND = stream.hidden_states(model, pack.ids_N, pack.positions_N, pack.attend, torch.arange(len(pack.ids_N)))
-        for number, sequence in enumerate(sequences):
-            expected, _ = model.hidden_states(torch.tensor([sequence]))
-            torch.testing.assert_close(x_ND[pack.paths[number]], expected[0], atol=2e-5, rtol=1e-5)

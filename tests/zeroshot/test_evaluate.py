@@ -30,7 +30,7 @@ def whole(run, data_dir, tmp_path_factory):
     """Every task that has data here, uninterrupted."""
     output = tmp_path_factory.mktemp("whole") / "results"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "RUN_TOKENS", 300)
+        patch.setattr(running, "RUN_TOKENS", 100)
         patch.setenv("WHOLEGPT_HOME", str(output.parent / "home"))
         evaluate(EvaluateOptions(run, output, "all", data_dir, batch_tokens=256))
     return output
@@ -84,7 +84,7 @@ def test_a_missing_set_stops_no_other(whole, run, data_dir, capsys):
     assert "winograd: probability of what follows" in printed
 
 
-def test_a_set_that_has_come_since_is_added_and_nothing_else_computed(whole, run, data_dir, tmp_path, monkeypatch):
+def test_a_set_that_has_come_since_is_added_and_nothing_else_computed(run, data_dir, tmp_path, monkeypatch):
     options = EvaluateOptions(run, tmp_path / "results", "cbt-cn,cbt-ne,winograd", data_dir)
     evaluate(options)
     before = files(tmp_path / "results")
@@ -110,13 +110,13 @@ def test_no_set_at_all(run, tmp_path):
 
 def test_interrupted_it_goes_on_to_the_same_files(whole, run, data_dir, tmp_path, monkeypatch):
     """Stopped in the middle of a task: finished tasks and finished runs are kept."""
-    monkeypatch.setattr(running, "RUN_TOKENS", 300)
+    monkeypatch.setattr(running, "RUN_TOKENS", 100)
     options = EvaluateOptions(run, tmp_path / "results", "all", data_dir, batch_tokens=256)
     asked = []
 
     def stops(*arguments):
         asked.append(arguments[0].name)
-        if asked.count("wikitext2") == 3:
+        if asked.count("wikitext2") == 2:
             raise KeyboardInterrupt
         return rows(*arguments)
 
@@ -129,8 +129,7 @@ def test_interrupted_it_goes_on_to_the_same_files(whole, run, data_dir, tmp_path
     asked.clear()
     evaluate(options)
     assert "lambada" in first and "lambada" not in asked
-    total = [*first[:-1], *asked].count("wikitext2")
-    assert first.count("wikitext2") == 3 and total > 4
+    assert (first.count("wikitext2"), asked.count("wikitext2")) == (2, 2)  # of three runs, one was done
     assert files(tmp_path / "results") == files(whole)
 
 
@@ -141,29 +140,38 @@ def arguments(run, data_dir, output):
     ]  # fmt: skip
 
 
-def test_two_ranks_find_what_one_does(run, data_dir, tmp_path, launcher):
-    evaluate(EvaluateOptions(run, tmp_path / "one", "all", data_dir, device="cpu", batch_tokens=256))
+@pytest.fixture(scope="module")
+def one(run, data_dir, tmp_path_factory):
+    """What one rank leaves."""
+    output = tmp_path_factory.mktemp("one") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHOLEGPT_HOME", str(output.parent / "home"))
+        evaluate(EvaluateOptions(run, output, "all", data_dir, device="cpu", batch_tokens=256))
+    return output
+
+
+def test_two_ranks_find_what_one_does(run, data_dir, tmp_path, one, launcher):
     launcher.start(arguments(run, data_dir, tmp_path / "two"), 2)
     assert launcher.wait() == [0, 0], launcher.log(0) + launcher.log(1)
-    assert files(tmp_path / "two") == files(tmp_path / "one")
+    assert files(tmp_path / "two") == files(one)
     assert "winograd: probability" in launcher.log(0)
     assert "winograd: probability" not in launcher.log(1)
 
 
 @pytest.mark.parametrize("ranks", [0, 2])
-def test_killed_it_goes_on_to_the_same_files(run, data_dir, tmp_path, launcher, ranks):
+def test_killed_it_goes_on_to_the_same_files(run, data_dir, tmp_path, one, launcher, ranks):
     """kill -9 as soon as something is finished; the second time on one rank."""
-    evaluate(EvaluateOptions(run, tmp_path / "one", "all", data_dir, device="cpu", batch_tokens=256))
     children = launcher.start(arguments(run, data_dir, tmp_path / "killed"), ranks)
     state = tmp_path / "killed.partial" / "state"
-    while not list(state.glob("*/*/*.jsonl")) and not (tmp_path / "killed").exists():
+    until = time.monotonic() + 60
+    while not list(state.glob("*/*/*.jsonl")) and time.monotonic() < until:
         time.sleep(0.005)
     for child in children:
         os.kill(child, signal.SIGKILL)
     assert launcher.wait() == [-signal.SIGKILL] * len(children)
     assert not (tmp_path / "killed").exists()
     evaluate(EvaluateOptions(run, tmp_path / "killed", "all", data_dir, device="cpu", batch_tokens=256))
-    assert files(tmp_path / "killed") == files(tmp_path / "one")
+    assert files(tmp_path / "killed") == files(one)
 
 
 def test_done_once(run, tmp_path, capsys):

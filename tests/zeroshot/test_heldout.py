@@ -79,16 +79,17 @@ def test_figures_are_those_of_the_held_out_texts(run, rows):
 
 
 def test_a_sample_of_the_training_part(run, rows):
-    """As much text as is held out, of documents that the model was trained on, each once; the seed decides which."""
+    """As many tokens as are held out, of documents that the model was trained on; the seed decides which."""
     train = [document.text for document in documents.read(run.parent / "corpus", TRAIN)]
     _, beside, made = figures(run, rows, name="train-sample")
     drawn = [row["target"] for row in made]
-    assert set(drawn) <= set(train) and len(set(drawn)) == len(drawn)
-    wanted = figures(run, rows)[1]["tokens"]
-    longest = max(row["tokens"] for row in made)
-    assert wanted <= beside["tokens"] + beside["documents"] <= wanted + 2 * longest
+    assert set(drawn[:-1]) <= set(train) and len(set(drawn)) == len(drawn)
+    assert any(text.startswith(drawn[-1]) for text in train)  # of the last document a part
+    wanted = figures(run, rows)[1]
+    assert beside["tokens"] + beside["documents"] == wanted["tokens"] + wanted["documents"]
     assert [row["target"] for row in figures(run, rows, name="train-sample")[2]] == drawn
-    assert [row["target"] for row in figures(run, rows, name="train-sample", seed=1)[2]] != drawn
+    others = [[row["target"] for row in figures(run, rows, name="train-sample", seed=seed)[2]] for seed in range(1, 20)]
+    assert any(other != drawn for other in others)
 
 
 def test_a_training_part_smaller_than_what_is_held_out_is_taken_whole(run, rows, tmp_path):

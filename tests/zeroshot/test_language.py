@@ -139,5 +139,5 @@ def test_texts(setting):
     assert sample.target == " the river isn't <unk> at $ N\nit's late\n"  # its rules know N between spaces only
     with pytest.raises(UsageError, match="texts is natural, expected names out of detokenized, as-is, megatron"):
         TASKS["ptb"].figures(setting("ptb", texts="natural"))
-    with pytest.raises(UsageError, match="out of detokenized, as-is$"):
+    with pytest.raises(UsageError, match=r"out of detokenized, as-is$"):
         TASKS["lm1b"].figures(setting("lm1b", texts="megatron"))

@@ -15,7 +15,7 @@ from wholegpt.inference.scoring import split_ids
 from wholegpt.zeroshot import prompts
 from wholegpt.zeroshot.detokenize import CBT, detokenize
 from wholegpt.zeroshot.statistics import mean
-from wholegpt.zeroshot.task import Figure, Option, Row, Sample, Setting, Task, evalset, part_option
+from wholegpt.zeroshot.task import Figure, Option, Row, Sample, Setting, Task, evalset, fitted, part_option
 
 BETWEEN = {"space": " ", "newline": "\n"}
 
@@ -31,8 +31,8 @@ def _sample(number: int, example: Cloze, setting: Setting) -> Sample:
     requests = []
     word_tokens = []
     for continuation, candidate in zip(choices.continuations, example.candidates, strict=True):
-        context, ids = split_ids(setting.tokenizer, choices.context, continuation)
-        requests.append(Continuation(tuple(context), tuple(ids)))
+        context, ids, _ = fitted(*split_ids(setting.tokenizer, choices.context, continuation), setting.window)
+        requests.append(Continuation(context, ids))
         space = len(continuation) - len(continuation.lstrip(" "))
         ends = list(accumulate(len(setting.tokenizer.token_bytes(index)) for index in ids))
         size = space + len(detokenize(candidate, CBT).encode())

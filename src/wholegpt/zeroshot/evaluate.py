@@ -41,42 +41,42 @@ class EvaluateOptions:
 
     model: tyro.conf.Positional[str] = ""
     """A run, a checkpoint of any format, or released weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Directory for the results; an interrupted evaluation in it goes on."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
+    """For the results; an interrupted evaluation in it goes on."""
     tasks: str = "heldout"
-    """Names and groups, with commas: all, lm, cloze, generation, table3; heldout is a run's own corpus."""
-    data_dir: Path | None = None
-    """Your own copy of test sets, or a file of one; see docs/evaluation-data.md."""
+    """Names and groups, with commas: all, lm, cloze, generation, table3."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Your own copy of test sets; see docs/evaluation-data.md."""
     limit: int = 0
-    """Only so many examples of each set; 0: all."""
-    num_fewshot: int | None = None
+    """Examples of each set; 0: all."""
+    num_fewshot: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Example pairs, where a task has some."""
     stride: int = 0
-    """Of the windows in lm tasks [tokens]; 0: disjoint windows."""
+    """Of windows in lm tasks [tokens]; 0: disjoint."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TASK.OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
     """Choose what the paper leaves open."""
     seed: int = 0
-    """Decides samples that are drawn and bootstrapped errors."""
+    """Decides samples that are drawn, and bootstrapped errors."""
     batch_tokens: int = 0
     """Tokens that the model holds at once; 0: by the free memory."""
     log_samples: bool = True
     """Write a line for each sample."""
-    shards: Path | None = None
-    """For heldout and train-sample: the run's shards, if they are not where they were."""
+    shards: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The run's shards, if they are not where they were."""
     tokenizer: str = ""
-    """A directory with a tokenizer, where the checkpoint has none beside it."""
+    """A directory with one, where the checkpoint has none."""
     device: str = "auto"
     """cpu, cuda, ..."""
     dtype: str = "float32"
-    """float32, bfloat16, float16; auto: bfloat16 on a GPU."""
+    """float32, bfloat16, float16, auto."""
     json: bool = False
     """Print JSON instead of the table."""
     list: bool = False
-    """Show tasks, groups, options, and whether the data is here."""
-    show_prompt: str = ""
-    """Print what the model is given for the first example of this task."""
+    """Show tasks, options, and whether data is here."""
+    show_prompt: Annotated[str, tyro.conf.arg(metavar="TASK")] = ""
+    """Print what the model is given for the first example."""
     overwrite: bool = False
-    """Replace results made otherwise; a task that would come out the same is kept."""
+    """Replace results; a task that would come out the same is kept."""
 
     def __post_init__(self) -> None:
         settings(chosen(self.tasks), self.set, self.num_fewshot, self.stride)
@@ -130,7 +130,8 @@ def _evaluate(options: EvaluateOptions, tasks: Sequence[Task], team: Team) -> Ar
         raise WholeGPTError(f"none of the tasks has its data: {'; '.join(dict.fromkeys(missing.values()))}")
     with artifact.write(resume=True) if team.main else nullcontext() as made:
         folder = team.share(made) or artifact.partial
-        limits = Budget.kept(folder / STATE / "batches.json", model, options.batch_tokens)
+        batches = folder / STATE / "batches.json"
+        limits = team.share(Budget.kept(batches, model, options.batch_tokens) if team.main else Budget(0, 0))
         artifact.counts = {}
         for task, setting, data in ready:
             _run(task, setting, data, options, model, artifact, folder, team, limits)

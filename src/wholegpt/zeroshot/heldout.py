@@ -52,7 +52,8 @@ def held_out(setting: Setting) -> Data:
 def train_sample(setting: Setting) -> Data:
     """Documents of the training part, drawn by the seed, until they have as many tokens as the held-out part.
 
-    A draw takes the document after a random place, so that long documents are not preferred.
+    A draw takes the document after a random place, so that long documents are not preferred; of the last one it takes
+    only what is still wanted.
     """
     shards, tokenizer = _shards(setting), setting.tokenizer
     wanted = len(Tokens(shards, VAL, tokenizer.vocab_size))
@@ -63,7 +64,7 @@ def train_sample(setting: Setting) -> Data:
     while size < wanted and fruitless < FRUITLESS_DRAWS:
         start = _next_end(tokens, int(generator.integers(len(tokens))), tokenizer.eot) % len(tokens)
         start += int(tokens.read(start, 1)[0] == tokenizer.eot)
-        end = _next_end(tokens, start, tokenizer.eot)
+        end = min(_next_end(tokens, start, tokenizer.eot), start + max(1, wanted - size - 1))
         fruitless += 1
         if start not in found and end > start:
             found[start] = tokens.read(start, end - start).astype(np.uint32)

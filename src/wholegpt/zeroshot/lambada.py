@@ -22,7 +22,7 @@ from wholegpt.inference.scoring import split_ids
 from wholegpt.zeroshot.metrics import mean_perplexity
 from wholegpt.zeroshot.statistics import mean
 from wholegpt.zeroshot.stopwords import STOP_WORDS
-from wholegpt.zeroshot.task import Figure, Option, Row, Sample, Setting, Task, evalset
+from wholegpt.zeroshot.task import Figure, Option, Row, Sample, Setting, Task, evalset, fitted
 
 PREFIXES = {"none": "", "newline": "\n", "endoftext": ""}
 OPTIONS = {
@@ -41,10 +41,10 @@ def _sample(number: int, passage: Passage, setting: Setting) -> Sample:
     context, ids = split_ids(setting.tokenizer, prefix + passage.context, passage.target)
     if setting.options["prefix"] == "endoftext":
         context = [setting.tokenizer.eot, *context]
-    room = setting.window + 1 - len(ids)
-    kept, candidates = context[-room:], int(setting.options["candidates"])
-    requests = [Continuation((*kept, *ids[:place]), tuple(ids[place:]), candidates) for place in range(len(ids))]
-    notes = {"ids": ids, "cut_tokens": len(context) - len(kept)}
+    kept, word, cut_tokens = fitted(context, ids, setting.window)
+    candidates = int(setting.options["candidates"])
+    requests = [Continuation((*kept, *word[:place]), word[place:], candidates) for place in range(len(word))]
+    notes = {"ids": word, "cut_tokens": cut_tokens}
     return Sample(number, prefix + passage.context, passage.target, tuple(requests), notes)
 
 

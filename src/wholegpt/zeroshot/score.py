@@ -112,6 +112,8 @@ def _scored(texts: Iterator[_Text], model: GPT, batch_tokens: int | None) -> Ite
         if len(logprobs) == len(waiting[0].ids):
             yield waiting.popleft(), logprobs
             logprobs = []
+    for text in waiting:
+        yield text, []
 
 
 def _tokens(text: _Text, logprobs: list[float], tokenizer: Tokenizer) -> list[dict[str, Any]]:

@@ -136,3 +136,10 @@ def part_option(name: str) -> dict[str, Option]:
     """The option `part` of a test set: the paper's part is the default."""
     parts = tuple(evalsets.SETS[name])
     return {"part": Option(parts[0], "the part of the set", parts)}
+
+
+def fitted(context: Sequence[int], ids: Sequence[int], window: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """A context and its continuation as far as the model can read them, and how many tokens of their beginning went."""
+    whole = (*context, *ids)[-(window + 1) :]
+    kept = min(len(ids), len(whole) - 1)
+    return whole[: len(whole) - kept], whole[len(whole) - kept :], len(context) + len(ids) - len(whole)

@@ -63,8 +63,9 @@ def settings(
         if name not in TASKS or option not in TASKS[name].options:
             known = [f"{task.name}.{option}" for task in TASKS.values() for option in task.options]
             raise UsageError(f"--set {assignment}: there is no option {place}{nearest(place, known)}")
+        made = value(text, TASKS[name].options[option], assignment)
         if name in found:
-            found[name][option] = value(text, TASKS[name].options[option], assignment)
+            found[name][option] = made
     return found
 
 

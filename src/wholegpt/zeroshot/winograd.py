@@ -12,7 +12,7 @@ from wholegpt.evalsets.winograd import Schema
 from wholegpt.inference.requests import Continuation, Scored
 from wholegpt.inference.scoring import split_ids
 from wholegpt.zeroshot.statistics import mean
-from wholegpt.zeroshot.task import Figure, Row, Sample, Setting, Task, evalset
+from wholegpt.zeroshot.task import Figure, Row, Sample, Setting, Task, evalset, fitted
 
 
 def samples(examples: Sequence[Schema], setting: Setting) -> list[Sample]:
@@ -24,12 +24,13 @@ def _sample(number: int, schema: Schema, setting: Setting) -> Sample:
     readings = schema.readings()
     pairs = [(reading.context, reading.continuation) for reading in readings]
     pairs += [("", reading.sentence) for reading in readings]
-    requests = []
+    requests, cut_tokens = [], 0
     for context, continuation in pairs:
-        context_ids, ids = split_ids(setting.tokenizer, context, continuation)
-        requests.append(Continuation(tuple(context_ids[-(setting.window + 1 - len(ids)) :]), tuple(ids)))
+        before, ids, cut = fitted(*split_ids(setting.tokenizer, context, continuation), setting.window)
+        requests.append(Continuation(before, ids))
+        cut_tokens += cut
     right = readings[schema.answer]
-    notes = {"candidates": schema.candidates, "answer": schema.answer}
+    notes = {"candidates": schema.candidates, "answer": schema.answer, "cut_tokens": cut_tokens}
     return Sample(number, right.context, right.continuation, tuple(requests), notes)
 
 
@@ -41,6 +42,7 @@ def row(sample: Sample, answers: Sequence[Scored], _setting: Setting) -> Row:
         "candidates": sample.notes["candidates"],
         "prediction": sample.notes["candidates"][partial.index(max(partial))],
         "answer": sample.notes["candidates"][answer],
+        "cut_tokens": sample.notes["cut_tokens"],
         "logprobs": [round(logprob, 6) for logprob in partial],
         "full_logprobs": [round(logprob, 6) for logprob in full],
         "partial": partial[answer] > partial[1 - answer],
@@ -65,7 +67,7 @@ TASKS = (
         figures,
         ("cloze",),
         beside=lambda _data, rows, _setting: {
-            key: sum(row[key] for row in rows) for key in ("partial_tied", "full_tied")
+            key: sum(row[key] for row in rows) for key in ("partial_tied", "full_tied", "cut_tokens")
         },
         source="winograd",
     ),
