@@ -1,6 +1,10 @@
-"""What many tests share: one CPU thread, a small text of our own, a learnt tokenizer, a random model."""
+"""What many tests share: one CPU thread, a small text of our own, a learnt tokenizer, a random model, ranks."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -8,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from wholegpt.corpus.build import BuildOptions
 from wholegpt.corpus.build import build as build_corpus
@@ -57,6 +62,52 @@ def model(tokenizer: Tokenizer) -> GPT:
     return built
 
 
+class Recall(nn.Module):
+    """The last layer norm of a rigged model: gives what leads to the token that was taught, elsewhere nothing."""
+
+    def __init__(self, norm: nn.Module, size: int) -> None:
+        super().__init__()
+        self.norm = norm
+        self.known, self.given = torch.empty(0, size), torch.empty(0, size)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        given_BTD = torch.zeros_like(x_BTD)
+        if len(self.known):
+            distance_BT, nearest_BT = (self.norm(x_BTD)[..., None, :] - self.known).norm(dim=-1).min(dim=-1)
+            given_BTD = torch.where(distance_BT[..., None] < 1e-3, self.given[nearest_BT], given_BTD)
+        return given_BTD
+
+
+class Rigged(GPT):
+    """A model that knows what it was taught and nothing else: after any other beginning all tokens are equally likely.
+
+    The hidden state of a random model tells beginnings apart; only what is made of it is rigged.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        generator = torch.Generator().manual_seed(1)
+        self.eval().requires_grad_(False)
+        for parameter in self.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+        self.wte.weight /= self.wte.weight.norm(dim=1, keepdim=True)
+        self.ln_f = Recall(self.ln_f, config.n_embd)
+
+    def teach(self, context: Sequence[int], ids: Sequence[int]) -> None:
+        """After `context`, `ids` are as good as certain."""
+        recall, self.ln_f = self.ln_f, self.ln_f.norm
+        x_1TD, _ = self.hidden_states(torch.tensor([[*context, *ids]])[:, :-1])
+        self.ln_f = recall
+        recall.known = torch.cat((recall.known, x_1TD[0, -len(ids) :]))
+        recall.given = torch.cat((recall.given, 300 * self.wte.weight[torch.tensor(ids)]))
+
+
+@pytest.fixture
+def rigged(tokenizer: Tokenizer) -> Rigged:
+    """Taught nothing: the uniform model."""
+    return Rigged(GPTConfig(tokenizer.vocab_size, n_ctx=512, n_embd=24, n_layer=2, n_head=2))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Results of other people's software, kept outside the repository in a folder `shared` beside it."""
@@ -96,3 +147,43 @@ def run(tmp_path_factory: pytest.TempPathFactory, text: str, tokenizer: Tokenize
         )
     )  # fmt: skip
     return folder / "run"
+
+
+class Launcher:
+    """`launcher.py` in a process of its own: starts one job at a time."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs, self._jobs = logs, 0
+        command = [sys.executable, str(Path(__file__).with_name("launcher.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(self, arguments: list[str], ranks: int) -> list[int]:
+        """Begin a job; the process ids of its ranks."""
+        self._jobs += 1
+        job = {"arguments": arguments, "ranks": ranks, "log": str(self._logs / f"job-{self._jobs}")}
+        print(json.dumps(job), file=self._process.stdin, flush=True)
+        children: list[int] = json.loads(self._process.stdout.readline())
+        return children
+
+    def wait(self) -> list[int]:
+        """The exit codes of the job's ranks."""
+        codes: list[int] = json.loads(self._process.stdout.readline())
+        return codes
+
+    def log(self, rank: int) -> str:
+        """What a rank of the last job printed."""
+        return (self._logs / f"job-{self._jobs}.{rank}").read_text()
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory) -> Iterator[Launcher]:
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    started = Launcher(tmp_path_factory.mktemp("logs"))
+    yield started
+    started.close()

@@ -10,7 +10,7 @@ import wholegpt
 SOURCE = Path(wholegpt.__file__).parent
 # A room imports only rooms that stand before it.
 ROOMS = [
-    "errors", "progress", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory", "ngrams",
+    "errors", "progress", "ranks", "paper", "artifact", "documents", "sources", "compiled", "kernel_memory", "ngrams",
     "evalsets", "runner",
     "corpus", "tokenizer", "model", "inference",
     "training", "info", "zeroshot", "report",

@@ -75,7 +75,7 @@ def nanogpt(weights: GPT, precision: str, compiled: bool, source: Path, fused: b
     with contextlib.redirect_stdout(io.StringIO()):
         model = theirs.GPT(sizes).to(device)
         optimizer = model.configure_optimizers(DECAY, RATE, BETAS, device.type)
-    _copy(weights, model, transposed=True)
+    copy_weights(weights, model, transposed=True)
     if fused:
         optimizer = torch.optim.AdamW(optimizer.param_groups, lr=RATE, betas=BETAS, fused=True)
     forward = torch.compile(model) if compiled else model
@@ -99,7 +99,7 @@ def transformers(weights: GPT, precision: str, compiled: bool) -> Trainee:
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None, use_cache=False,
     )  # fmt: skip
     model = GPT2LMHeadModel(sizes).to(weights.wte.weight.device)
-    _copy(weights, model, transposed=False)
+    copy_weights(weights, model, transposed=False)
     forward = torch.compile(model) if compiled else model
 
     def loss(windows: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def _module(name: str, source: Path) -> Any:
 
 
 @torch.no_grad()
-def _copy(weights: GPT, model: nn.Module, transposed: bool) -> None:
+def copy_weights(weights: GPT, model: nn.Module, transposed: bool) -> None:
     """Put our parameters under their names, which begin with `transformer.`; the output is tied to the embedding."""
     theirs = dict(model.named_parameters())
     for name, parameter in weights.named_parameters():

@@ -33,7 +33,7 @@ VERBS = {
     "shards": ("wholegpt.training.shards", "ShardsOptions", "build", "§2    documents to token files"),
     "train": ("wholegpt.training.loop", "TrainOptions", "begin", "§2.3  token files to a model"),
     "evaluate": ("wholegpt.zeroshot.evaluate", "EvaluateOptions", "evaluate", "§3    tasks, with files to check"),
-    "score": ("wholegpt.zeroshot.evaluate", "ScoreOptions", "score", "§3.1  perplexity and bits per byte of any text"),
+    "score": ("wholegpt.zeroshot.score", "ScoreOptions", "score", "§3.1  perplexity and bits per byte of any text"),
     "generate": ("wholegpt.inference.generate", "GenerateOptions", "generate", "§8    continue prompts"),
     "data list": ("wholegpt.sources.verbs", "ListOptions", "show", "released files: what there is, what is here"),
     "data fetch": ("wholegpt.sources.verbs", "FetchOptions", "fetch", "download them, or go on where it broke off"),

@@ -61,7 +61,7 @@ def demo(options: DemoOptions) -> None:
     say("4/7 training")
     train(_training(options, shards, run))
     say("5/7 evaluation on the held-out part")
-    evaluate(EvaluateOptions(run, results, overwrite=True))
+    evaluate(EvaluateOptions(str(run), results, overwrite=True))
     say("6/7 samples")
     generate(GenerateOptions(run, PROMPTS, samples, seed=options.seed, overwrite=True))
     say("7/7 report")

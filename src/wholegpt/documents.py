@@ -8,6 +8,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +23,9 @@ ZSTD_WINDOW_BYTES = 2**27
 TRAIN, HELD_OUT = "train", "heldout"
 # How the files of each part of a corpus begin.
 FILES_OF = {TRAIN: "part-", HELD_OUT: "heldout-"}
+STANDARD_INPUT = "standard input"
+# A record may have this instead of `text`, and a `context` before it, which stays in the metadata.
+CONTINUATION = "continuation"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,35 @@ def read(path: Path, part: str = "") -> Iterator[Document]:
 
 def standard_input() -> Document:
     """The text of standard input; an error where it is not UTF-8."""
+    return _whole(sys.stdin.buffer.read())
+
+
+def standard_input_documents() -> Iterator[Document]:
+    """The documents of standard input: jsonl, line by line, if its first line is one, otherwise all of it as a text."""
+    stream = sys.stdin.buffer
+    first = stream.readline()
+    if not _is_record(first):
+        yield _whole(first + stream.read())
+        return
+    for number, line in enumerate(chain([first], stream), start=1):
+        if line.strip():
+            place = f"{STANDARD_INPUT}, line {number}"
+            yield _document(_parse(line, place), f"{STANDARD_INPUT}:{number}", place)
+
+
+def _whole(data: bytes) -> Document:
     try:
-        return Document(sys.stdin.buffer.read().decode(), "standard input")
+        return Document(data.decode(), STANDARD_INPUT)
     except UnicodeDecodeError as error:
-        raise WholeGPTError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise WholeGPTError(f"{STANDARD_INPUT} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(record, dict) and bool(record.keys() & {"text", CONTINUATION})
 
 
 def files(path: Path, part: str = "") -> list[Path]:
@@ -192,7 +221,7 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
 
 
 def _document(record: dict[str, Any], number: str, place: str) -> Document:
-    text = record.pop("text", None)
+    text = record.pop("text", record.get(CONTINUATION))
     if not isinstance(text, str):
         raise WholeGPTError(f"{place}: found {type(text).__name__} as `text`, expected a string")
     identifier, url = record.pop("id", None), record.pop("url", None)

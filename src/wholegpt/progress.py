@@ -29,10 +29,12 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    """One running count; `advance` adds to it and may change the text beside it."""
+    """One running count; `advance` adds to it and may change the text beside it. A silent one only counts."""
 
-    def __init__(self, title: str, total: int | None, unit: str, done: int, display: "Progress | None") -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, done
+    def __init__(
+        self, title: str, total: int | None, unit: str, done: int, display: "Progress | None", silent: bool = False
+    ) -> None:
+        self.title, self.total, self.unit, self.done, self.silent = title, total, unit, done, silent
         self._start, self._first, self._last_line, self._display = time.monotonic(), done, time.monotonic(), display
         if display:
             self._task = display.add_task(title, total=total, completed=done, text="")
@@ -41,11 +43,15 @@ class Bar:
         self.done += amount
         if self._display:
             self._display.update(self._task, advance=amount, text=text)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif not self.silent and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             of = f"/{self.total:,}" if self.total else ""
             left = f", {duration(self.seconds_left())} left" if self.total else ""
             say(f"{self.title}: {self.done:,}{of} {self.unit}{left}{'  ' + text if text else ''}")
+
+    def per_second(self) -> float:
+        """Speed since this bar began [units a second]."""
+        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
     def seconds_left(self) -> float:
         """Time left at the speed since this bar began [seconds]; 0 where nothing is known."""

@@ -4,9 +4,15 @@ import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from wholegpt.inference.engine import generate
+from wholegpt.inference import plain
+from wholegpt.inference.engine import generate, generate_until
+from wholegpt.inference.packing import common_length
+from wholegpt.inference.requests import Generation
 from wholegpt.inference.sampling import keep_top_k, next_token, request_generator
+from wholegpt.inference.slots import Slots
 from wholegpt.model import checkpoint
 
 
@@ -150,3 +156,134 @@ def test_half_a_character_at_the_end(model, tokenizer):
         model.wte.weight[half] = 9 * model.ln_f.bias
         model.ln_f.weight.zero_()
     assert generate(model, tokenizer, ["a"], 1, temperature=0) == ["\N{REPLACEMENT CHARACTER}"]
+
+
+def check_equal(model, tokenizer, request, found):
+    """As the readable twin writes it, unless it is greedy and two tokens were within 1e-3 of each other."""
+    expected = plain.generate_until(model, tokenizer, request)
+    if found.text != expected.text:
+        same = common_length(found.ids, expected.ids)
+        with torch.no_grad():
+            best = model(torch.tensor([[*request.prompt, *expected.ids[:same]]]))[0, -1].topk(2).values
+        assert float(best[0] - best[1]) <= 1e-3, (request, found, expected)
+        return
+    assert found.ids == expected.ids
+    assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+
+
+GENERATIONS = st.builds(
+    Generation,
+    st.lists(st.integers(0, 299), min_size=1, max_size=12).map(tuple),
+    st.integers(0, 20),
+    st.sampled_from([(), ("e",), ("\n", "he "), ("the river", "a"), ("è", "\ufffd"), ("zzzz",)]),
+    st.sampled_from([0.0, 0.0, 0.8]),
+    st.sampled_from([0, 5]),
+    st.integers(0, 3),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(GENERATIONS, min_size=1, max_size=9), batch_tokens=st.sampled_from([None, 1, 64, 150]))
+def test_whatever_the_batch_the_readable_twin_agrees(model, tokenizer, requests, batch_tokens):
+    found = list(generate_until(model, tokenizer, requests, batch_tokens))
+    assert sorted(index for index, _ in found) == list(range(len(requests)))
+    for index, generated in found:
+        check_equal(model, tokenizer, requests[index], generated)
+
+
+def test_texts_leave_and_enter(model, tokenizer, monkeypatch):
+    """Five rows for twelve texts of different lengths: each is read once and written as if alone."""
+    requests = [Generation((index, 7, index), 3 + 2 * index % 13) for index in range(12)]
+    sizes = []
+    step = Slots.step
+    monkeypatch.setattr(Slots, "step", lambda slots, ids: sizes.append(len(ids)) or step(slots, ids))
+    found = list(generate_until(model, tokenizer, requests, batch_tokens=90))
+    assert max(sizes) == 5
+    assert len(set(sizes)) > 2
+    assert [index for index, _ in found] != sorted(index for index, _ in found)
+    for index, generated in found:
+        check_equal(model, tokenizer, requests[index], generated)
+
+
+def rigged_to_write(model, ids):
+    """Makes the model write these tokens whatever it reads, one at each position after the first."""
+    with torch.no_grad():
+        for parameter in model.h.parameters():
+            parameter.zero_()
+        model.ln_f.weight.fill_(1.0)
+        model.ln_f.bias.zero_()
+        model.wte.weight.zero_()
+        model.wpe.weight.zero_()
+        for place, token in enumerate(dict.fromkeys(ids)):
+            model.wte.weight[token, place] = 10.0
+            for position, written in enumerate(ids):
+                if written == token:
+                    model.wpe.weight[position, place] = 1000.0
+
+
+@pytest.mark.parametrize(
+    ("stop", "written", "tokens"),
+    [
+        ((), "the river", 9),
+        (("riv",), "the ", 4),
+        (("zz", "er", "he r"), "t", 1),
+        (("the",), "", 0),
+        (("river!",), "the river", 9),
+    ],
+)
+def test_a_stop_string_may_span_tokens(model, tokenizer, stop, written, tokens):
+    letters = [tokenizer.encode_ordinary(letter)[0] for letter in "the river"]
+    rigged_to_write(model, letters)
+    for generated in (
+        dict(generate_until(model, tokenizer, [Generation((0,), 9, stop)]))[0],
+        plain.generate_until(model, tokenizer, Generation((0,), 9, stop)),
+    ):
+        assert generated.text == written
+        assert generated.ids == tuple(letters[:tokens])
+        assert len(generated.logprobs) == tokens
+
+
+def test_a_stop_string_inside_a_token_keeps_the_token_that_makes_the_text(model, tokenizer):
+    token = max(range(299), key=lambda token: len(tokenizer.decode([token])))
+    inner = tokenizer.decode([token])[-2:]
+    assert len(tokenizer.decode([token])) > 2
+    rigged_to_write(model, [token, token])
+    ((_, generated),) = generate_until(model, tokenizer, [Generation((0,), 2, (inner,))])
+    assert generated.text == tokenizer.decode([token])[:-2]
+    assert generated.ids == (token,)
+
+
+def test_end_of_text_ends_a_text_without_being_part_of_it(model, tokenizer):
+    letters = [tokenizer.encode_ordinary(letter)[0] for letter in "ab"]
+    rigged_to_write(model, [*letters, tokenizer.eot, letters[0]])
+    ((_, generated),) = generate_until(model, tokenizer, [Generation((0,), 4)])
+    assert (generated.text, generated.ids) == ("ab", tuple(letters))
+    assert sum(generated.logprobs) == pytest.approx(0, abs=1e-3)
+
+
+def test_generation_of_the_harness(fixtures):
+    """lm-evaluation-harness's texts, all prompts in one call."""
+    model, tokenizer = checkpoint.load(fixtures / "trained")
+    items = json.loads((fixtures / "trained" / "expected" / "generate_until.json").read_text(encoding="utf-8"))["items"]
+    requests = [
+        Generation(tuple(tokenizer.encode_ordinary(item["prompt"])), item["max_new_tokens"], tuple(item["until"]))
+        for item in items
+    ]
+    found = dict(generate_until(model, tokenizer, requests))
+    compared = [index for index, item in enumerate(items) if item["smallest_top2_gap"] > 1e-3]
+    assert len(compared) >= 20
+    assert [found[index].text for index in compared] == [items[index]["text"] for index in compared]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Generation((), 1), "is empty"),
+        (Generation((1,), -1), "negative"),
+        (Generation((1,), 1, temperature=-1.0), "negative"),
+        (Generation((1,) * 30, 3), "reads 33 tokens, more than the window of 32"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(model, tokenizer, request_, words):
+    with pytest.raises(ValueError, match=words):
+        next(generate_until(model, tokenizer, [Generation((1,), 1), request_]))

@@ -14,13 +14,13 @@ from transformers import GPT2LMHeadModel
 from wholegpt import artifact, load
 from wholegpt.artifact import read_manifest
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
 from wholegpt.training import journal, loop, start
 from wholegpt.training.data import Data
 from wholegpt.training.loop import TrainOptions, train
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.optimizer import schedule
-from wholegpt.training.ranks import Team
 from wholegpt.training.step import Stepper
 
 SMALL = {

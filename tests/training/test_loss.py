@@ -13,11 +13,11 @@ from transformers import GPT2LMHeadModel
 from wholegpt.model import checkpoint
 from wholegpt.model.convert.huggingface import PREFIX
 from wholegpt.model.gpt import GPT
+from wholegpt.ranks import Team
 from wholegpt.training import loss as loss_module
 from wholegpt.training import optimizer
 from wholegpt.training.loss import IGNORED, batch_loss, linear_cross_entropy, slopes, slopes_in_place
 from wholegpt.training.parallel import Objective
-from wholegpt.training.ranks import Team
 from wholegpt.training.step import Stepper
 
 

@@ -8,9 +8,9 @@ import torch
 from wholegpt.inference.engine import generate
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, GPTConfig, blocks_apart
+from wholegpt.ranks import Team
 from wholegpt.training import parallel
 from wholegpt.training.optimizer import build
-from wholegpt.training.ranks import Team
 from wholegpt.training.step import Stepper
 
 IDS = torch.randint(0, 300, (4, 33), generator=torch.Generator().manual_seed(0))

@@ -16,9 +16,9 @@ import torch
 from wholegpt import load
 from wholegpt.artifact import read_manifest
 from wholegpt.errors import UsageError, WholeGPTError
+from wholegpt.ranks import LaunchedTeam, Team, join
 from wholegpt.training import start
 from wholegpt.training.loop import TrainOptions, train
-from wholegpt.training.ranks import LaunchedTeam, Team, join
 
 SMALL = {
     "n_layer": 1, "n_head": 2, "n_embd": 16, "n_ctx": 32, "batch_size": 4, "micro_batch_size": 1, "steps": 20,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from wholegpt.model.gpt import GPT
+from wholegpt.ranks import Team
 from wholegpt.training.optimizer import build
 from wholegpt.training.parallel import Objective
-from wholegpt.training.ranks import Team
 from wholegpt.training.step import Stepper
 
 IDS = torch.randint(0, 300, (6, 33), generator=torch.Generator().manual_seed(0))

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from wholegpt.inference import budget, packing, stream, vocabulary
+from wholegpt.inference.requests import Continuation, Scored, Window, as_window, check_window
 from wholegpt.model.gpt import GPT
 from wholegpt.tokenizer import Tokenizer
-
-# How many tokens go through the model at once; the logits of a batch take this times the vocabulary times 4 bytes.
-BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -36,16 +34,15 @@ def score(model: GPT, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) ->
     """
     requests = []
     for context, continuation in pairs:
-        context_ids, continuation_ids = split_ids(tokenizer, context, continuation)
-        if not 0 < len(continuation_ids) <= model.config.n_ctx:
-            raise ValueError(
-                f"a continuation has {len(continuation_ids)} tokens, expected 1 to {model.config.n_ctx} (the window)"
-            )
-        ids = (context_ids + continuation_ids)[-(model.config.n_ctx + 1) :]
-        requests.append((ids, len(continuation_ids)))
+        context_ids, ids = split_ids(tokenizer, context, continuation)
+        if not 0 < len(ids) <= model.config.n_ctx:
+            raise ValueError(f"a continuation has {len(ids)} tokens, expected 1 to {model.config.n_ctx} (the window)")
+        kept = context_ids[-(model.config.n_ctx + 1 - len(ids)) :]
+        requests.append(Continuation(tuple(kept), tuple(ids)))
+    found = dict(loglikelihoods(model, requests))
     return [
-        Score(float(logprobs.sum()), bool(greedy.all()), len(logprobs))
-        for logprobs, greedy in _token_logprobs(model, requests)
+        Score(scored.logprob, scored.is_greedy, len(scored.logprobs))
+        for scored in (found[index] for index in range(len(pairs)))
     ]
 
 
@@ -70,43 +67,103 @@ def text_logprob(model: GPT, tokenizer: Tokenizer, ids: Sequence[int]) -> float:
         read      eot 0 1 2 | 3 4 5 6 | 5 6 7 8
         predicted   0 1 2 3 | 4 5 6 7 |     8 9
     """
-    requests = list(windows(ids, tokenizer.eot, model.config.n_ctx))
-    return sum(float(logprobs.double().sum()) for logprobs, _ in _token_logprobs(model, requests))
+    requests = windows(ids, tokenizer.eot, model.config.n_ctx)
+    return sum(scored.logprob for scored in windows_loglikelihoods(model, requests))
 
 
-def windows(ids: Sequence[int], eot: int, window: int) -> Iterator[tuple[list[int], int]]:
-    """What `text_logprob` reads: ids of a window with one more to predict, and how many at its end count."""
-    ids = list(ids)
-    whole = [eot, *ids]
-    for start in range(0, len(ids), window):
-        end = min(start + window, len(ids))
-        first = max(0, end - window)
-        yield whole[first : end + 1], end - start
+def windows(ids: Sequence[int], eot: int, window: int, stride: int | None = None) -> Iterator[Window]:
+    """The windows in which a document is read, `<|endoftext|>` before it; each predicts what none before it did.
 
-
-def _token_logprobs(model: GPT, requests: Iterable[tuple[list[int], int]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each request (ids, count): log-probability and greediness of its last `count` tokens.
-
-    Neighbours of one length share a batch; nothing is padded, and only the positions that count reach the vocabulary.
+    With a stride, each window but the first predicts so many tokens, after as many others as the model can read.
     """
-    batch: list[tuple[list[int], int]] = []
+    ids = tuple(ids)
+    whole = (eot, *ids)
+    done = 0
+    while done < len(ids):
+        end = min(done + (stride if stride and done else window), len(ids))
+        yield Window(whole[max(0, end - window) : end + 1], end - done)
+        done = end
+
+
+def loglikelihoods(
+    model: GPT, requests: Sequence[Continuation], batch_tokens: int | None = None
+) -> Iterator[tuple[int, Scored]]:
+    """The index of each request and its result, in the order in which they get done, the longest first.
+
+    `batch_tokens` go through the model at once (default: `budget.pass_tokens`), nothing is padded, what requests begin
+    with alike is read once, and only the places that count reach the vocabulary. Results do not depend on the batch, up
+    to rounding. ValueError for a request that is empty or reads more than the window.
+    """
+    wanted = [as_window(request, model.config) for request in requests]
+    candidates = [request.candidates for request in requests]
+    batch_tokens = batch_tokens or budget.pass_tokens(model)
+    limit = min(batch_tokens, 2 * model.config.n_ctx)  # attention within a tree is quadratic
+    trees = packing.plant([window.ids[:-1] for window in wanted], limit)
+    for batch in packing.batches(trees, batch_tokens):
+        yield from _scored(model, batch, wanted, candidates)
+
+
+def windows_loglikelihoods(model: GPT, requests: Iterable[Window], batch_tokens: int | None = None) -> Iterator[Scored]:
+    """The result of each window, in order; batches as in `loglikelihoods`, of neighbours."""
+    batch_tokens = batch_tokens or budget.pass_tokens(model)
+    for group in _neighbours(requests, batch_tokens):
+        for window in group:
+            check_window(len(window.ids) - 1, model.config)
+        trees = packing.plant([window.ids[:-1] for window in group], limit=0)
+        found = dict(_scored(model, trees, group, [0] * len(group)))
+        yield from (found[number] for number in range(len(group)))
+
+
+def _neighbours(requests: Iterable[Window], batch_tokens: int) -> Iterator[list[Window]]:
+    """Windows in order, together up to `batch_tokens`, but at least one."""
+    group: list[Window] = []
+    tokens = 0
     for request in requests:
-        if batch and (len(request[0]) != len(batch[0][0]) or (len(batch) + 1) * len(request[0]) > BATCH_TOKENS):
-            yield from _batch_logprobs(model, batch)
-            batch = []
-        batch.append(request)
-    if batch:
-        yield from _batch_logprobs(model, batch)
+        tokens += len(request.ids) - 1
+        if group and tokens > batch_tokens:
+            yield group
+            group, tokens = [], len(request.ids) - 1
+        group.append(request)
+    if group:
+        yield group
 
 
 @torch.inference_mode()
-def _batch_logprobs(model: GPT, batch: list[tuple[list[int], int]]) -> list[tuple[Tensor, Tensor]]:
-    ids_BT = torch.tensor([ids for ids, _ in batch], device=model.wte.weight.device)
-    x_BTD, _ = model.hidden_states(ids_BT[:, :-1])
+def _scored(
+    model: GPT, trees: Sequence[packing.Tree], wanted: Sequence[Window], candidates: Sequence[int]
+) -> list[tuple[int, Scored]]:
+    """One pass: the results of all sequences that stand in some trees."""
+    weight = model.wte.weight
+    pack = packing.Pack(trees, weight.device, weight.dtype)
+    places: list[int] = []
+    targets: list[int] = []
+    starts: dict[int, int] = {}
+    for number, path in pack.paths.items():
+        starts[number] = len(places)
+        places += path[-wanted[number].count :]
+        targets += wanted[number].ids[-wanted[number].count :]
+    # A place predicts for several sequences where they part; it meets the vocabulary once.
+    rows_R, row_P = torch.unique(torch.tensor(places, device=weight.device), return_inverse=True)
+    x_RD = stream.hidden_states(model, pack.ids_N, pack.positions_N, pack.attend, rows_R)
+    logprobs_P, greedy_P = vocabulary.predictions(model, x_RD, row_P, torch.tensor(targets, device=weight.device))
+    logprobs, greedy = logprobs_P.tolist(), greedy_P.tolist()
+    asked = {number: candidates[number] for number in starts if candidates[number]}
+    best = _candidates(model, x_RD[row_P[[starts[number] for number in asked]]], asked)
     results = []
-    for row, (_, count) in enumerate(batch):
-        logits_TV = model.unembed(x_BTD[row, -count:]).float()
-        targets_T = ids_BT[row, -count:]
-        logprobs_T = -F.cross_entropy(logits_TV, targets_T, reduction="none")
-        results.append((logprobs_T.cpu(), (logits_TV.argmax(dim=-1) == targets_T).cpu()))
+    for number, start in starts.items():
+        part = slice(start, start + wanted[number].count)
+        results.append((number, Scored(tuple(logprobs[part]), tuple(greedy[part]), best.get(number, ()))))
     return results
+
+
+def _candidates(model: GPT, x_RD: Tensor, asked: dict[int, int]) -> dict[int, tuple[tuple[int, float], ...]]:
+    """So many most likely tokens of each row, with their log-probabilities, some rows at a time."""
+    found: dict[int, tuple[tuple[int, float], ...]] = {}
+    size = budget.logits_rows(model)
+    numbers = list(asked)
+    for start in range(0, len(numbers), size):
+        some = numbers[start : start + size]
+        ids_RK, logprobs_RK = vocabulary.most_likely(model, x_RD[start : start + size], max(asked.values()))
+        for number, ids, logprobs in zip(some, ids_RK.tolist(), logprobs_RK.tolist(), strict=True):
+            found[number] = tuple(zip(ids, logprobs, strict=True))[: asked[number]]
+    return found

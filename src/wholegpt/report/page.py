@@ -1,7 +1,6 @@
 """`wholegpt report`: what artifacts say of themselves, beside the paper's tables, on one self-contained page."""
 
 import json
-import math
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from wholegpt import __version__, paper
-from wholegpt.artifact import Artifact, read_json, read_manifest, write_bytes
+from wholegpt.artifact import MANIFEST, Artifact, read_json, read_manifest, write_bytes
 from wholegpt.errors import WholeGPTError, missing_extra
 from wholegpt.progress import duration, say
 from wholegpt.report import figures
@@ -74,6 +73,7 @@ def _render(manifests: dict[str, Any], folders: dict[str, Path]) -> str:
         stages=_stages(manifests),
         curve=_curve(folders["train"]) if "train" in folders else "",
         heldout=_heldout(folders["evaluate"]) if "evaluate" in folders else None,
+        measured=_measured(folders["evaluate"]) if "evaluate" in folders else {},
         samples=read_json(folders["generate"] / "samples.json") if "generate" in folders else [],
         paper=paper,
         version=__version__,
@@ -99,17 +99,32 @@ def _curve(run: Path) -> str:
     return figures.curve(points, marks, "step", "bits per byte")
 
 
+def _measured(results: Path) -> dict[str, float]:
+    """By the paper's rows, what was measured on the paper's data."""
+    found = {}
+    for path in sorted(results.glob("*.json")):
+        content = read_json(path)
+        for line in content.get("table", []) if path.name != MANIFEST and not content["labels"] else []:
+            if isinstance(line["ours"], float):
+                found[line["row"]] = line["ours"]
+    return found
+
+
 def _heldout(results: Path) -> dict[str, Any] | None:
     """The figures of the task `heldout` and its baselines, largest first."""
     path = results / "heldout.json"
     if not path.is_file():
         return None
     content = read_json(path)
-    scores = {name.removesuffix(",none"): value for name, value in content["results"]["heldout"].items()}
+    scores = {
+        name.removesuffix(",none"): value
+        for name, value in content["results"]["heldout"].items()
+        if isinstance(value, float) and "_stderr" not in name
+    }
     compared = {**content["baselines"], "this model": scores["bits_per_byte"]}
     ordered = dict(sorted(compared.items(), key=lambda item: -item[1]))
     return {
-        "scores": {name: value for name, value in scores.items() if math.isfinite(value)},
+        "scores": scores,
         "size": {name: content[name] for name in ("documents", "tokens", "words", "bytes")},
         "compared": ordered,
         "bars": figures.bars(ordered, "this model", "bits per byte (less is better)"),

@@ -23,18 +23,18 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from wholegpt import artifact
+from wholegpt import artifact, ranks
 from wholegpt.artifact import Artifact
 from wholegpt.errors import Interrupted, UsageError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT, GPTConfig, parameter_count
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
-from wholegpt.training import journal, memory, parallel, plan, probe, ranks, running, start, state, sweep
+from wholegpt.training import journal, memory, parallel, plan, probe, running, start, state, sweep
 from wholegpt.training import optimizer as optimizers
 from wholegpt.training.data import Data
 from wholegpt.training.metrics import Meter
 from wholegpt.training.parallel import Kind
-from wholegpt.training.ranks import Team
 from wholegpt.training.running import Progress, Run
 from wholegpt.training.signals import stop_requested
 from wholegpt.training.step import Stepper

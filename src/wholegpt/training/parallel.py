@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from wholegpt.model.gpt import GPT, Mask
+from wholegpt.ranks import Team, is_shard
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.memory import is_out_of_memory
-from wholegpt.training.ranks import Team, is_shard
 
 Kind = Literal["ddp", "fsdp"]
 # What tensor cores like the rows of a matrix to be a multiple of.

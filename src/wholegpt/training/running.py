@@ -12,12 +12,12 @@ from wholegpt.errors import WholeGPTError
 from wholegpt.inference.engine import generate
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
 from wholegpt.training import parallel, state
 from wholegpt.training.data import Data
 from wholegpt.training.journal import METRICS, SAMPLES, SKIPPED, Journal
 from wholegpt.training.metrics import Meter, verdict
-from wholegpt.training.ranks import Team
 from wholegpt.training.step import Outcome, Stepper
 
 if TYPE_CHECKING:

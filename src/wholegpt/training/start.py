@@ -10,9 +10,9 @@ from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.model import checkpoint
 from wholegpt.model.gpt import GPT
 from wholegpt.progress import say
+from wholegpt.ranks import Team
 from wholegpt.tokenizer import Tokenizer
 from wholegpt.training import probe
-from wholegpt.training.ranks import Team
 
 
 def check_batch(batch_size: int, team: Team) -> None:

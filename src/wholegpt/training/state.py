@@ -20,7 +20,7 @@ from wholegpt import artifact
 from wholegpt.errors import WholeGPTError
 from wholegpt.model.convert import huggingface
 from wholegpt.model.gpt import GPT
-from wholegpt.training.ranks import Team, is_shard
+from wholegpt.ranks import Team, is_shard
 
 KEPT = 2
 MOMENTS = "optimizer.safetensors"

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from wholegpt.errors import WholeGPTError
-from wholegpt.training.ranks import LaunchedTeam, Team
+from wholegpt.ranks import LaunchedTeam, Team
 
 INDEX_MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
 INDEX_NAMES = {

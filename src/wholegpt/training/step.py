@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from wholegpt.model.gpt import GPT
+from wholegpt.ranks import Team, is_shard
 from wholegpt.training import parallel
 from wholegpt.training.order import keys
-from wholegpt.training.ranks import Team, is_shard
 
 
 @dataclass(frozen=True)

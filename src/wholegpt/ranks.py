@@ -1,4 +1,4 @@
-"""The processes that train together, one a device: who each is, what they tell each other, who of them is missing.
+"""The processes that work together, one a device: who each is, what they tell each other, who of them is missing.
 
 `torchrun` starts them and says in environment variables who each is; without it there is one, and nothing is sent.
 Gradients travel by NCCL between GPUs; everything else (a request to stop, losses, decisions of the main rank) by gloo.
@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 
 
 class Team:
-    """This process among those that train together; alone, everything here is immediate."""
+    """This process among those that work together; alone, everything here is immediate."""
 
     rank, count, local_rank, local_count = 0, 1, 0, 1
     launched = False
