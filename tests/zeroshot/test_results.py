@@ -15,10 +15,10 @@ from wholegpt.zeroshot.tasks import TASKS
 SMALL = Model("gpt2", 124_439_808, "gpt2")
 
 
-def lambada_rows(right, count=10_000, nats=math.log(40.06)):
-    """A tenth of a thousandth more or less: rows of which so many have the word."""
+def lambada_rows(right, nats=3.690378):
+    """10,000 rows, of which so many have the word; e to the nats is 40.06."""
     made = []
-    for index in range(count):
+    for index in range(10_000):
         truth = index < right
         made.append(dict.fromkeys(("word", "filter", "filter-every", "filter-marks", "last-token"), truth))
         made[-1] |= {"nats": nats, "last_nats": nats}
