@@ -127,7 +127,7 @@ def test_baseline_learnt_from_train(rigged):
     assert [row["question_word_answer"] for row in rows] == ["ann", "1999", ""]
     assert rigged.figures(TASK, rows)["em,question-word"] == pytest.approx(1 / 3)
     made = beside(Data(tested), rows, rigged.setting(TASK))
-    assert made["question_word_baseline"] == "learnt from the training part" and not made["notes"]
+    assert not made["notes"]
     setting = rigged.setting(TASK, shots=2, shots_from="train")
     prompt = next(iter(TASK.samples(tested, setting))).prompt
     assert prompt.count("Q:") == 3 and "Q: Who came?\nA:" in prompt and "Romeo" not in prompt
@@ -137,7 +137,6 @@ def test_without_train_the_result_says_so(rigged):
     rows = rigged.rows(TASK, QUESTIONS, lambda *_: "x")
     assert "em,question-word" not in TASK.figures(rigged.setting(TASK))
     made = beside(Data(QUESTIONS), rows, rigged.setting(TASK))
-    assert "train part of natural-questions is missing" in made["question_word_baseline"]
     assert made["notes"] == [
         "no baseline of question words: wholegpt data fetch natural-questions gets the training part"
     ]
