@@ -58,5 +58,9 @@ def test_texts_of_arrow_are_those_of_strings(kind: pa.DataType) -> None:
     assert len(Texts.of_arrow(column.slice(0, 0))) == 0
 
 
+def test_words_by_hand() -> None:
+    assert words("  Don't_STOP 3.5 straße ΟΔΟΣ") == ["don", "t", "stop", "3", "5", "straße", "οδος"]
+
+
 def test_lone_surrogates_separate_words() -> None:
     assert Texts.of(["a\ud800b"])[0] == "a?b"

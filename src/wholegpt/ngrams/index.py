@@ -1,84 +1,88 @@
-"""An index of n-grams that texts are searched with: a few million hashes, and any amount of text read once.
+"""An index of n-grams that texts are held against: which of their n-grams stand in it, and which of its are met.
 
-The hashes stand in an open table, at most half full; before it is asked, a bit array of 32 bits a hash is, which sits
-in a near memory and answers most n-grams that are not there. A false hit needs two equal 64-bit hashes (`hashing`).
+A table of 64-bit hashes in open addressing, at most half full, and before it a table of bits that is small enough for a
+near memory: most n-grams of most texts end there.
 """
 
-from pathlib import Path
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wholegpt.artifact import whole_file
-from wholegpt.errors import WholeGPTError
-from wholegpt.ngrams.hashing import WORD, Hashes, address, kernels, plain_hashes, power
+from wholegpt.ngrams import hashing
+from wholegpt.ngrams.hashing import WORD, Hashes, address, kernels, power
 from wholegpt.ngrams.words import Texts, lowered_table
 
-BITS_A_HASH = 32
+# Bits a hash before the table, at least; of n-grams that are not in the table about one in 24 passes them.
+BITS_A_HASH = 16
+# Texts that are hashed together when an index is made.
+BATCH = 256
+
+
+class Found(NamedTuple):
+    """Of each text: its n-grams, how many of them stand in the index, and the most of these that follow each other."""
+
+    total: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    longest: NDArray[np.int64]
 
 
 class Index:
-    """The n-grams of some texts, as hashes; remembers which of them were found."""
+    """Hashes of n-grams, each once and sorted; remembers which of them were met."""
 
-    def __init__(self, hashes: Hashes, n: int) -> None:
-        self.n, self.hashes = n, np.unique(hashes)
-        self._kernel = kernels()
-        if self._kernel:
-            slots = 2 ** (2 * len(self.hashes) + 1).bit_length()
-            self._table, self._marks = np.zeros(slots, np.int64), np.zeros(slots, np.uint8)
-            self._bits = np.zeros(slots * BITS_A_HASH // 32, np.uint8)
-            arrays = address(self._table), slots - 1, address(self._bits), 8 * len(self._bits) - 1
-            self._kernel.fill_index(address(self.hashes), len(self.hashes), *arrays)
-        else:
-            self._known, self._met = set(self.hashes.tolist()), set[int]()
-
-    def save(self, path: Path) -> None:
-        """Write the hashes as a .npy file."""
-        with whole_file(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, self.hashes)
+    def __init__(self, grams: Hashes, n: int) -> None:
+        self.grams, self.n = np.unique(grams), n
+        slots = max(8, 1 << (2 * len(self.grams)).bit_length())
+        bits = max(64, 1 << (BITS_A_HASH * len(self.grams)).bit_length())
+        self._table, self._bits = np.zeros(slots, np.int64), np.zeros(bits // 8, np.uint8)
+        self._marks = np.zeros(slots, np.uint8)
+        self._met: set[int] = set()
+        if kernel := kernels():
+            tables = address(self._table), slots - 1, address(self._bits), bits - 1
+            kernel.fill_index(address(self.grams), len(self.grams), *tables)
 
     @classmethod
-    def load(cls, path: Path, n: int) -> "Index":
-        """Read such a file; WholeGPTError where it is none."""
-        try:
-            hashes = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise WholeGPTError(f"{path} is no list of hashes ({error})") from None
-        if hashes.dtype != np.int64 or hashes.ndim != 1:
-            raise WholeGPTError(f"{path} holds {hashes.dtype} {hashes.shape}, expected a list of int64")
-        return cls(hashes, n)
+    def of(cls, texts: Iterable[str], n: int) -> "Index":
+        """Of the n-grams of texts."""
+        found, batch = [np.zeros(0, np.int64)], list[str]()
+        for text in texts:
+            batch.append(text)
+            if len(batch) == BATCH:
+                found.append(np.unique(hashing.ngram_hashes(Texts.of(batch), n).hashes))
+                batch = []
+        return cls(np.concatenate([*found, hashing.ngram_hashes(Texts.of(batch), n).hashes]), n)
 
-    def search(self, texts: Texts) -> NDArray[np.int64]:
-        """Of each text: how many n-grams it has, how many of them are in the index, and the most of these that follow
-        each other [texts, 3]."""
-        found = np.zeros((len(texts), 3), np.int64)
-        kernel = self._kernel
+    def search(self, texts: Texts) -> Found:
+        """Hold texts against the index, and mark in it what is met."""
+        kernel = kernels()
         if not kernel:
-            for text in range(len(texts)):
-                found[text] = self._search_plainly(texts[text])
-            return found
-        state, lowered = np.zeros(kernel.STATE_WORDS, np.int64), lowered_table()
-        grams = np.empty(2 * kernel.BLOCK, np.int64)
+            return self._plain_search(texts)
+        out = np.empty((len(texts), 3), np.int64)
+        state, grams = np.zeros(kernel.STATE_WORDS, np.int64), np.empty(2 * kernel.BLOCK, np.int64)
+        lowered = lowered_table()
         kernel.search(
-            address(state), address(lowered), address(texts.data), address(texts.bounds), len(texts),
-            self.n, power(self.n), address(grams), address(self._table), len(self._table) - 1,
-            address(self._bits), 8 * len(self._bits) - 1, address(self._marks), address(found),
+            address(state), address(lowered), address(texts.data), address(texts.bounds), len(texts), self.n,
+            power(self.n), address(grams), address(self._table), len(self._table) - 1, address(self._bits),
+            8 * len(self._bits) - 1, address(self._marks), address(out),
         )  # fmt: skip
-        return found
+        return Found(*out.T)
 
-    def found(self) -> Hashes:
-        """The hashes of the index that any search has met so far, in order."""
-        if self._kernel:
-            return np.sort(self._table[self._marks > 0])
-        return np.array(sorted(self._met), np.int64)
+    def met(self) -> Hashes:
+        """The hashes of the index that texts had so far, sorted."""
+        return np.union1d(self._table[self._marks != 0], np.array(sorted(self._met), np.int64))
 
-    def _search_plainly(self, text: str) -> tuple[int, int, int]:
+    def _plain_search(self, texts: Texts) -> Found:
         """The readable twin."""
-        grams = [gram - WORD if gram >= WORD // 2 else gram for gram in plain_hashes(text, self.n)]
-        hits = run = longest = 0
-        for gram in grams:
-            run = run + 1 if gram in self._known else 0
-            hits += gram in self._known
-            longest = max(longest, run)
-        self._met |= self._known.intersection(grams)
-        return len(grams), hits, longest
+        known = {gram % WORD: gram for gram in self.grams.tolist()}
+        rows = []
+        for index in range(len(texts)):
+            grams = hashing.plain_hashes(texts[index], self.n)
+            run = longest = 0
+            for gram in grams:
+                run = run + 1 if gram in known else 0
+                longest = max(longest, run)
+            hits = [known[gram] for gram in grams if gram in known]
+            self._met.update(hits)
+            rows.append((len(grams), len(hits), longest))
+        return Found(*np.array(rows, np.int64).reshape(-1, 3).T)

@@ -1,82 +1,58 @@
-"""MinHash by one permutation: texts whose sets of n-grams are alike get the same key in one of several bands.
+"""MinHash by one permutation: keys of bands, equal with odds that grow steeply with how alike two texts are.
 
-The hashes of a text's n-grams fall into `bands * rows` bins, and the lowest of each bin makes the signature; a bin
-without any takes the value of another, chosen by the bin alone (optimal densification, Shrivastava 2017). Two texts
-agree in a place of the signature with the odds of their Jaccard similarity s, in a band of `rows` places with s**rows,
-and in at least one band with 1 - (1 - s**rows)**bands.
+The hashes of a text's n-grams fall into `bands x rows` bins by their high halves; of each bin the least low half
+counts. An empty bin takes that of another, chosen by the bin's number alone (densification), so that texts of few
+words have signatures, too. A band is `rows` bins that follow each other, its key a hash of them. Two texts share a
+key of some band with the odds 1 - (1 - J**rows)**bands, where J is the Jaccard similarity of their sets of n-grams:
+with 14 bands of 8 rows one half at J = 0.69 and nearly surely above 0.8, with 25 of 5 one half at 0.48.
 """
 
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wholegpt.ngrams.hashing import WORD, Grams, address, kernels, mix
 
-# A bin without an n-gram.
 EMPTY = 2**32
 
 
-@dataclass(frozen=True)
-class Bands:
-    """How many bands, and how many places of the signature in each."""
-
-    bands: int = 14
-    rows: int = 8
-
-    @property
-    def threshold(self) -> float:
-        """The similarity where the curve of `found` is steepest, about: 0.72 for 14 x 8, 0.53 for 25 x 5."""
-        return float((1 / self.bands) ** (1 / self.rows))
-
-    def found(self, similarity: float) -> float:
-        """The odds that two texts share a key."""
-        return float(1 - (1 - similarity**self.rows) ** self.bands)
+def band_keys(grams: Grams, bands: int, rows: int) -> NDArray[np.uint64]:
+    """The keys of each text's bands [texts, bands]; those of a text without n-grams mean nothing."""
+    kernel = kernels()
+    if not kernel:
+        found = [plain_band_keys(grams[index].tolist(), bands, rows) for index in range(len(grams))]
+        return np.array(found, np.uint64).reshape(-1, bands)
+    bins, filled, out = (np.empty(size, np.int64) for size in (bands * rows, bands * rows, len(grams) * bands))
+    hashes, bounds = np.ascontiguousarray(grams.hashes), np.ascontiguousarray(grams.bounds, np.int64)
+    kernel.band_keys(
+        address(hashes), address(bounds), len(grams), bands, rows, address(bins), address(filled), address(out)
+    )
+    return out.view(np.uint64).reshape(-1, bands)
 
 
-def signature(hashes: list[int], bands: Bands) -> list[int]:
-    """The readable twin, from the hashes of a text's n-grams: `bands * rows` values of 32 bits, `EMPTY` without any."""
-    size = bands.bands * bands.rows
+def plain_band_keys(grams: Iterable[int], bands: int, rows: int) -> list[int]:
+    """The readable twin, of one text's hashes."""
+    size = bands * rows
     bins = [EMPTY] * size
-    for gram in hashes:
-        place = (gram >> 32) * size >> 32
-        bins[place] = min(bins[place], gram % 2**32)
-    if not hashes:
-        return bins
-    return [value if value != EMPTY else _borrowed(bins, number) for number, value in enumerate(bins)]
-
-
-def _borrowed(bins: list[int], number: int) -> int:
-    """The value of the first bin that has one, in an order that the number of the empty one decides."""
-    for attempt in count(1):
-        value = bins[(mix(number << 32 | attempt) >> 32) * len(bins) >> 32]
-        if value != EMPTY:
-            return value
-    raise AssertionError("some bin has a value")
-
-
-def plain_band_keys(hashes: list[int], bands: Bands) -> list[int]:
-    """The readable twin: one key a band."""
-    values, keys = signature(hashes, bands), []
-    for band in range(bands.bands):
+    for gram in grams:
+        high, low = divmod(gram % WORD, 2**32)
+        place = high * size >> 32
+        bins[place] = min(bins[place], low)
+    filled = [_value(bins, number) for number in range(size)]
+    keys = []
+    for band in range(bands):
         key = mix(band + 1)
-        for value in values[band * bands.rows : (band + 1) * bands.rows]:
+        for value in filled[band * rows : (band + 1) * rows]:
             key = mix(key ^ value)
         keys.append(key)
     return keys
 
 
-def band_keys(grams: Grams, bands: Bands) -> NDArray[np.int64]:
-    """The keys of all texts [texts, bands]; those of a text without n-grams mean nothing."""
-    kernel = kernels()
-    if not kernel:
-        found = [plain_band_keys([gram % WORD for gram in grams[text].tolist()], bands) for text in range(len(grams))]
-        return np.array(found, np.uint64).reshape(-1, bands.bands).view(np.int64)
-    keys = np.empty((len(grams), bands.bands), np.int64)
-    scratch = np.empty((2, bands.bands * bands.rows), np.int64)
-    kernel.band_keys(
-        address(grams.hashes), address(grams.bounds), len(grams), bands.bands, bands.rows,
-        address(scratch), address(scratch[1]), address(keys),
-    )  # fmt: skip
-    return keys
+def _value(bins: list[int], number: int) -> int:
+    """What is in a bin, or in the first of those it turns to that is not empty."""
+    value, attempt = bins[number], 0
+    while value == EMPTY and any(other != EMPTY for other in bins):
+        attempt += 1
+        value = bins[(mix(number << 32 | attempt) >> 32) * len(bins) >> 32]
+    return value

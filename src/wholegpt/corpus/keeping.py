@@ -1,0 +1,128 @@
+"""Which of several copies stays, and how a list of what goes becomes documents without it.
+
+The rule: the highest karma (none is the lowest), then the longest text, then the lowest id. It looks at the documents
+alone, so that the same ones stay whatever the files, their order, or the workers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute, parquet
+
+from wholegpt.corpus import records
+from wholegpt.ngrams.words import Texts
+from wholegpt.runner import Backend, Report, Shard, relational, run
+
+# DuckDB's words for the rule; what is equal in all of it and in its text is the same document.
+RULE = "karma DESC NULLS LAST, length DESC, id, text_hash"
+MEMORY_BYTES = 1_000_000_000
+DROPS = "drops.parquet"
+# Of a document that goes: where it is (the number of its file, its row there), and the id of the one that stays.
+DROP = pa.schema([("file", pa.int64()), ("row", pa.int64()), ("kept", pa.string())])
+# What the rule looks at.
+STANDING = pa.schema(
+    [("file", pa.int64()), ("row", pa.int64()), ("karma", pa.int64()), ("length", pa.int64()), ("id", pa.string()),
+     ("text_hash", pa.uint64())]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WithoutOptions:
+    """The name of the stage that drops, and of its only reason."""
+
+    stage: str
+    reason: str
+
+
+def standing(file: int, row: int, document: dict[str, Any], text_hash: int) -> dict[str, Any]:
+    """What the rule looks at, of one document."""
+    length = len(document["text"])
+    return {
+        "file": file, "row": row, "karma": document["karma"], "length": length, "id": document["id"],
+        "text_hash": text_hash,
+    }  # fmt: skip
+
+
+def standings(file: int, row: int, group: pa.RecordBatch, texts: Texts) -> pa.RecordBatch:
+    """The same of a row group, of which `row` is the first; the texts' checksums stand for them."""
+    count = len(group)
+    content = texts.data.data
+    sums = [crc32(content[start:end]) for start, end in pairwise(texts.bounds.tolist())]
+    columns = [
+        np.full(count, file), np.arange(row, row + count), group["karma"], compute.utf8_length(group["text"]),
+        group["id"], sums,
+    ]  # fmt: skip
+    return pa.table(dict(zip(STANDING.names, columns, strict=True)), schema=STANDING).to_batches()[0]
+
+
+def groups(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The row groups of a file, each with the number of its first row; none that is empty."""
+    file, row = parquet.ParquetFile(path), 0
+    for number in range(file.num_row_groups):
+        for batch in file.read_row_group(number, columns=columns).combine_chunks().to_batches():
+            yield row, batch
+            row += len(batch)
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write a table as parquet."""
+    parquet.write_table(table, path, compression="zstd")
+
+
+def drop(
+    files: Sequence[Path], lists: Sequence[Path], folder: Path, options: WithoutOptions, backend: Backend
+) -> Report:
+    """The documents of each file without those that the lists name; each report folder has documents and rejects."""
+    dealt = run(deal, [Shard("lists", tuple(lists), (len(files),))], folder / "lists", options, backend).whole()
+    shards = [
+        Shard(f"{number:05d}", (path, dealt.folders[0] / f"{number:05d}.parquet")) for number, path in enumerate(files)
+    ]
+    return run(without, shards, folder / "kept", options, backend).whole()
+
+
+def deal(shard: Shard, folder: Path, _options: WithoutOptions) -> dict[str, int]:
+    """Stage: lists of what goes to one list for each file of documents."""
+    (count,) = shard.values
+    with relational.connection(folder, MEMORY_BYTES) as database:
+        query = f"SELECT * FROM read_parquet({relational.names(shard.inputs)}) ORDER BY file, row"
+        table = relational.table(database, query)
+    bounds = np.searchsorted(table["file"].to_numpy(), np.arange(int(count) + 1))
+    for number in range(int(count)):
+        part = table.slice(bounds[number], bounds[number + 1] - bounds[number])
+        write(folder / f"{number:05d}.parquet", part.cast(DROP))
+    return {}
+
+
+def without(shard: Shard, folder: Path, options: WithoutOptions) -> dict[str, int]:
+    """Stage: the documents of a file without those of its list."""
+    path, listed = shard.inputs
+    gone = parquet.ParquetFile(listed).read()
+    rows, reasons = gone["row"].to_numpy(), [f"{options.reason} {kept}" for kept in gone["kept"].to_pylist()]
+    read = 0
+    with (
+        parquet.ParquetWriter(folder / records.DOCUMENTS, records.DOCUMENT, compression="zstd") as documents,
+        parquet.ParquetWriter(folder / records.REJECTS, records.REJECT, compression="zstd") as rejects,
+    ):
+        for row, group in groups(path):
+            begin, end = np.searchsorted(rows, [row, row + len(group)])
+            here = rows[begin:end] - row
+            stays = np.ones(len(group), bool)
+            stays[here] = False
+            if stays.any():
+                documents.write_batch(group.filter(pa.array(stays)))
+            if len(here):
+                rejects.write_batch(_rejected(group.take(pa.array(here)), options.stage, reasons[begin:end]))
+            read += len(group)
+    stage = options.stage
+    return {f"{stage}/in": read, f"{stage}/out": read - len(rows), f"{stage}/reason/{options.reason}": len(rows)}
+
+
+def _rejected(group: pa.RecordBatch, stage: str, reasons: list[str]) -> pa.RecordBatch:
+    columns = [group["id"], group["url"], [stage] * len(group), reasons, group["text"]]
+    return pa.table(dict(zip(records.REJECT.names, columns, strict=True)), schema=records.REJECT).to_batches()[0]
