@@ -17,6 +17,8 @@ from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 # Verb: module, options, function, what it does. A verb's module is imported when the verb is called.
 VERBS = {
     "demo": ("wholegpt.demo", "DemoOptions", "demo", "the whole path on two cores: text to a trained, evaluated model"),
+    "corpus links": ("wholegpt.corpus.links", "LinksOptions", "build", "§2.1  dumps of submissions to links"),
+    "corpus fetch": ("wholegpt.corpus.fetch", "FetchOptions", "fetch", "§2.1  links to pages, politely"),
     "corpus build": ("wholegpt.corpus.build", "BuildOptions", "build", "§2.1  pages and text to documents"),
     "corpus stats": ("wholegpt.corpus.stats", "StatsOptions", "stats", "§2.1  what a corpus is made of"),
     "tokenizer train": ("wholegpt.tokenizer.train", "TokenizerTrainOptions", "train", "§2.2  learn a byte-level BPE"),

@@ -186,7 +186,11 @@ def test_a_page_that_crashes_the_process_is_counted(tmp_path, monkeypatch):
     child = Killable([sys.executable, str(script)])
     monkeypatch.setattr(extract, "_extractor", lambda *_: child)
     write(tmp_path / "a.warc", response(0, article(0)), response(1, b"<html>CRASH"), response(2, article(2)))
-    documents, rejects, counts = build(tmp_path / "out", PageOptions(), tmp_path / "a.warc")
+    (tmp_path / "out").mkdir()
+    (shard,) = shards([tmp_path / "a.warc"])
+    counts = pages_to_documents(shard, tmp_path / "out", PageOptions())  # in this process, which has the other child
+    documents = list(records.rows([tmp_path / "out" / records.DOCUMENTS]))
+    rejects = list(records.rows([tmp_path / "out" / records.REJECTS]))
     child.close()
     assert [row["url"][-1] for row in documents] == ["0", "2"]
     assert [(row["url"][-1], row["reason"]) for row in rejects] == [("1", "crash")]

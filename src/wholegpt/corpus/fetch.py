@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,9 +31,9 @@ from wholegpt.corpus.crawl.crawler import PROGRESS, REDIRECTED, CrawlOptions
 from wholegpt.corpus.crawl.ledger import ELSEWHERE, STORED
 from wholegpt.corpus.crawl.queue import DealOptions, HostLinks
 from wholegpt.corpus.crawl.warc import Compression
-from wholegpt.errors import Interrupted, UsageError, WholeGPTError
+from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.progress import duration, say
-from wholegpt.runner import Backend, Report, Shard, run
+from wholegpt.runner import Backend, Report, Shard, run, writing
 
 SECONDS_BETWEEN_LINES = 10.0
 HOSTS_NAMED = 5
@@ -69,7 +69,7 @@ class FetchOptions:
     """zst: smaller and faster; gz: for older readers."""
     file_megabytes: int = 1_000
     """Begin another WARC file after so much."""
-    backend: Annotated[Backend, tyro.conf.OmitArgPrefixes] = Backend()  # noqa: RUF009
+    backend: Annotated[Backend, tyro.conf.OmitArgPrefixes] = field(default_factory=Backend)
     overwrite: bool = False
     """Replace pages fetched otherwise."""
 
@@ -100,12 +100,11 @@ def fetch(options: FetchOptions) -> Artifact:
     if pages.exists():
         say(f"{options.output} is there already")
         return pages
-    try:
-        with pages.write(resume=True) as folder:
-            funnel, pages.counts = _fetch(folder, sources, options)
+    with writing(pages, options.backend) as folder:
+        funnel, pages.counts = _fetch(folder, sources, options)
+        if options.backend.leads:
             artifact.write_json(folder / "funnel.json", funnel)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command goes on where it was") from None
+            artifact.write_json(folder / "crawl_delays.json", _capped(folder / STATE, options))
     return pages
 
 
@@ -130,14 +129,14 @@ def _fetch(folder: Path, sources: Sequence[Path], options: FetchOptions) -> tupl
             outcomes.update(unqueued)
         fetched = _crawl(queued, number, state, rules, options)
         outcomes.update(fetched.counts)
-        _collect(folder, [*dealt.folders, *fetched.folders])
+        if options.backend.leads:
+            _collect(folder, [*dealt.folders, *fetched.folders])
         links = [part / REDIRECTED for part in fetched.folders]
         if not outcomes.pop(ELSEWHERE, 0):
             break
     stored = outcomes.pop(STORED, 0)
     funnel.append(_stage("fetch", funnel[0]["out"], _grouped(outcomes)))
     capped = _capped(state, options)
-    artifact.write_json(folder / "crawl_delays.json", capped)
     statuses = {reason[7:]: number for reason, number in sorted(outcomes.items()) if reason.startswith("status-")}
     return funnel, {"pages": stored, "status": statuses, "crawl_delays_capped": len(capped)}
 
@@ -171,7 +170,7 @@ def _crawl(queued: Report, number: int, state: Path, rules: CrawlOptions, option
         for index, part in enumerate(queued.folders)
     ]
     folders = [rules.work / shard.name for shard in shards]
-    with shown(folders) if options.backend.rank == 0 else nullcontext():
+    with shown(folders) if options.backend.leads else nullcontext():
         return _run(crawler.crawl, shards, state / f"crawl-{number}", rules, options)
 
 

@@ -7,10 +7,11 @@ small row groups, so whoever reads one range of keys takes the groups whose stat
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,8 +19,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from wholegpt import artifact
-from wholegpt.corpus import domains
+from wholegpt.corpus import domains, link_batches
 from wholegpt.corpus.dumps import Dump
+from wholegpt.corpus.link_batches import LINK
 from wholegpt.corpus.link_rules import Rule, Sieve, Submission
 from wholegpt.runner import Shard
 from wholegpt.runner.relational import connection
@@ -28,127 +30,109 @@ if TYPE_CHECKING:
     import duckdb
 
 LINKS, REJECTS, BROKEN, DOMAINS = "links.parquet", "rejects.parquet", "broken.txt", "domains.parquet"
+REJECT = pa.schema([("url", pa.string()), ("reason", pa.string()), ("id", pa.string())])
+# Lines that are sifted together.
+BATCH_LINES = 2**13
 # Rows in memory before they are sorted and written, and how finely a run is cut.
-RUN_ROWS = 2**17
+RUN_ROWS = 2**16
 GROUPS_A_RUN = 64
 LEAST_GROUP_ROWS = 2**11
 DISTINCT_MEMORY_BYTES = 2**29
-
-LINK = pa.schema(
-    [
-        ("key", pa.uint64()),  # the first half of the digest; ranges of it are the partitions
-        ("key_rest", pa.uint64()),
-        ("url", pa.string()),
-        ("host", pa.string()),
-        ("score", pa.int64()),
-        ("created", pa.int64()),
-        ("subreddit", pa.string()),
-        ("id", pa.string()),
-    ]
-)
-REJECT = pa.schema([("url", pa.string()), ("reason", pa.string()), ("id", pa.string())])
 _DECODER = msgspec.json.Decoder(Submission)
 
 
 def gather(shard: Shard, folder: Path, rule: Rule) -> dict[str, int]:
     """The submissions of a dump (the shard's one input) that are links; the others with their reasons.
 
-    Counts lines, links, reasons, and what the sieve met.
+    Counts lines, links, bytes, reasons, and what the sieve met.
     """
     dump, sieve = Dump(shard.inputs[0], rule.window_bytes), Sieve(rule)
-    parse, sift = (_listed, sieve.sift_listed) if dump.holds_urls else (_submissions, sieve.sift)
-    reasons: Counter[str] = Counter()
+    parse, sift = (_listed, link_batches.sift_listed) if dump.holds_urls else (_DECODER.decode, link_batches.sift)
+    waiting: list[Submission] = []
     lines = 0
-    with _Runs(folder / LINKS, LINK) as links, _Runs(folder / REJECTS, REJECT) as rejects:
+    with _Sifted(folder) as sifted:
         for block in dump.blocks():
-            for submission in parse(block):
-                lines += 1
-                found = sift(submission) if submission else "broken-line"
-                if type(found) is tuple:
-                    links.waiting.append(found)
-                    continue
-                reasons[found] += 1  # type: ignore[index]
-                if submission:
-                    rejects.waiting.append((submission.url or "", found, submission.id or ""))
-                else:
-                    rejects.waiting.append(("", found, f"{dump.path.name}:{lines}"))
-            links.write(RUN_ROWS)
-            rejects.write(RUN_ROWS)
+            found, broken = _parsed(block, parse)
+            sifted.rejects += [("", "broken-line", f"{dump.path.name}:{lines + number}") for number in broken]
+            lines += len(found) + len(broken)
+            waiting += found
+            if len(waiting) >= BATCH_LINES:
+                sifted.add(*sift(sieve, waiting))
+                waiting.clear()
+        sifted.add(*sift(sieve, waiting))
     if dump.broken:
         artifact.write_bytes(folder / BROKEN, dump.broken.encode())
-    reasons["too-long-line"] = dump.long_lines
-    counts = {"lines": lines + dump.long_lines, "links": links.rows, "bytes": dump.bytes, **sieve.counts}
-    return {**counts, **{f"reason {name}": count for name, count in reasons.items()}}
+    reasons = {f"reason {name}": count for name, count in sifted.reasons.items()}
+    reasons["reason too-long-line"] = dump.long_lines
+    return {"lines": lines + dump.long_lines, "links": sifted.links, "bytes": dump.bytes, **sieve.counts, **reasons}
 
 
-def _submissions(block: bytes) -> Sequence[Submission | None]:
-    """One for each line that is not blank, None for a broken one."""
-    try:
-        found: list[Submission] = _DECODER.decode_lines(block)
-        return found
-    except (ValueError, RecursionError):  # some line is broken: one by one
-        return [_submission(line) for line in block.split(b"\n") if line.strip()]
+def _parsed(block: bytes, parse: Callable[[bytes], Submission]) -> tuple[list[Submission], list[int]]:
+    """The submissions of the lines of a block that are not blank, and the numbers, from 1, of the broken ones."""
+    if parse == _DECODER.decode:
+        try:
+            return _DECODER.decode_lines(block), []
+        except (ValueError, RecursionError):
+            pass  # some line is broken: one by one
+    found, broken = [], []
+    for number, line in enumerate((line for line in block.split(b"\n") if line.strip()), start=1):
+        try:
+            found.append(parse(line))
+        except (ValueError, RecursionError):
+            broken.append(number)
+    return found, broken
 
 
-def _submission(line: bytes) -> Submission | None:
-    try:
-        return _DECODER.decode(line)
-    except (ValueError, RecursionError):
-        return None
+def _listed(line: bytes) -> Submission:
+    """A line of a list of URLs; UnicodeDecodeError where it is not UTF-8."""
+    return Submission(url=line.decode())
 
 
-def _listed(block: bytes) -> Sequence[Submission | None]:
-    """The same of a list of URLs; what is not UTF-8 is broken."""
-    return [_listed_url(line) for line in block.split(b"\n") if line.strip()]
+class _Sifted:
+    """The two files of a dump: links in runs that are sorted by key, and rejects."""
 
-
-def _listed_url(line: bytes) -> Submission | None:
-    try:
-        return Submission(url=line.decode())
-    except UnicodeDecodeError:
-        return None
-
-
-class _Runs:
-    """A parquet file that takes tuples in runs; those of links begin with the digest, and a run is sorted by it."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        repeated = [name for name in ("host", "subreddit", "reason") if name in schema.names]
-        packing = "lz4" if schema is LINK else "zstd"
-        self._file = parquet.ParquetWriter(
-            path, schema, compression=packing, use_dictionary=repeated, write_statistics=["key"]
+    def __init__(self, folder: Path) -> None:
+        self._links = parquet.ParquetWriter(
+            folder / LINKS, LINK, compression="lz4", use_dictionary=["host", "subreddit"], write_statistics=["key"]
         )
-        self.waiting: list[tuple[Any, ...]] = []
-        self.rows = 0
+        self._rejects = parquet.ParquetWriter(folder / REJECTS, REJECT, compression="zstd", use_dictionary=["reason"])
+        self._tables: list[pa.Table] = []
+        self.rejects: list[tuple[str, str, str]] = []
+        self.links = 0
+        self.reasons: Counter[str] = Counter()
 
-    def __enter__(self) -> "_Runs":
+    def __enter__(self) -> "_Sifted":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if not any(error):
-            self.write()
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            self._write_links()
+            self._write_rejects()
+        self._links.close()
+        self._rejects.close()
 
-    def write(self, least: int = 1) -> None:
-        """Write what is waiting, if there are at least so many rows."""
-        if len(self.waiting) < least:
-            return
-        columns: list[Any] = list(zip(*self.waiting, strict=True))
-        group = len(self.waiting)
-        if self._schema is LINK:
-            halves = np.frombuffer(b"".join(columns[0]), ">u8").astype(np.uint64).reshape(-1, 2)
-            columns[:1] = [halves[:, 0], halves[:, 1]]
-            group = max(group // GROUPS_A_RUN, LEAST_GROUP_ROWS)
-        table = pa.table(
-            [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)],
-            schema=self._schema,
-        )
-        if self._schema is LINK:
-            table = table.take(np.argsort(halves[:, 0], kind="stable"))
-        self._file.write_table(table, group)
-        self.rows += len(self.waiting)
-        self.waiting.clear()
+    def add(self, links: pa.Table, rejects: link_batches.Rejects) -> None:
+        self._tables.append(links)
+        self.rejects += [(one.url or "", reason, one.id or "") for one, reason in rejects]
+        if sum(map(len, self._tables)) >= RUN_ROWS:
+            self._write_links()
+        if len(self.rejects) >= RUN_ROWS:
+            self._write_rejects()
+
+    def _write_links(self) -> None:
+        table = pa.concat_tables([LINK.empty_table(), *self._tables])
+        self._tables = []
+        if len(table):
+            order = np.argsort(table["key"].to_numpy(), kind="stable")
+            self._links.write_table(table.take(order), max(len(table) // GROUPS_A_RUN, LEAST_GROUP_ROWS))
+            self.links += len(table)
+
+    def _write_rejects(self) -> None:
+        if self.rejects:
+            urls, reasons, identifiers = zip(*self.rejects, strict=True)
+            self._rejects.write_table(pa.table([urls, reasons, identifiers], schema=REJECT))
+            self.reasons.update(reasons)
+            self.rejects.clear()
 
 
 @dataclass(frozen=True)

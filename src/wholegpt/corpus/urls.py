@@ -25,11 +25,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # A host that DNS or a user could mean, and the literal forms of IPv6.
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 # URLs in which w3lib changes the order and the encoding of parameters at most.
-_VALUE = r"[A-Za-z0-9_.~+/:,-]"
+HOST, PATH, VALUE = "[a-z0-9-]", "[A-Za-z0-9/_~,:@=+!*()$&'.;-]", "[A-Za-z0-9_.~+/:,-]"
 _PLAIN = re.compile(
-    r"https?://([a-z0-9-]++(?:\.[a-z0-9-]++)++)"
-    r"(/[A-Za-z0-9/_~,:@=+!*()$&'.;-]*+)?+"
-    rf"(?:\?({_VALUE}++(?:={_VALUE}*+)?+(?:&{_VALUE}++(?:={_VALUE}*+)?+)*+)?+)?+"
+    rf"https?://({HOST}++(?:\.{HOST}++)++)(/{PATH}*+)?+"
+    rf"(?:\?({VALUE}++(?:={VALUE}*+)?+(?:&{VALUE}++(?:={VALUE}*+)?+)*+)?+)?+"
 )
 
 

@@ -7,6 +7,7 @@ line_up   a shard's links, each URL once, to `queue.jsonl` (a line a link) and `
 
 import itertools
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from yarl import URL
 from wholegpt.corpus import records
 from wholegpt.errors import WholeGPTError
 from wholegpt.runner import Shard
-from wholegpt.runner.relational import connection, partition
+from wholegpt.runner.relational import connection
 
 QUEUE, HOSTS = "queue.jsonl", "hosts.parquet"
 LARGEST_URL_CHARACTERS = 8_000
@@ -148,7 +149,7 @@ def parse(text: str) -> URL:
 
 def shard_of(host: str, shards: int) -> int:
     """The shard that a host belongs to."""
-    return partition(host.encode(), shards)
+    return zlib.crc32(host.encode()) % shards
 
 
 def files(path: Path) -> list[Path]:
