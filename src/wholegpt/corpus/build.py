@@ -109,7 +109,7 @@ def build(options: BuildOptions) -> Artifact:
 def _stages(folder: Path, options: BuildOptions) -> tuple[list[Report], Report]:
     """All stages, one after the other: reports of those that drop documents, and of the last."""
     state, backend = folder / STATE, options.backend
-    indices = decontaminate.index(options.against, state / "index") if options.against.decontaminate else []
+    indices = decontaminate.index(options.against, state / "index", backend) if options.against.decontaminate else []
     pages, texts = _kinds(options.inputs)
     as_given = GivenOptions(options.filter_text, options.pages.languages, options.pages.without_rules)
     of_pages = run(pages_to_documents, page_shards.shards(pages), state / "pages", options.pages, backend)

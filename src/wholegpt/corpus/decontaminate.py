@@ -17,14 +17,14 @@ import numpy as np
 
 from wholegpt import artifact, documents, evalsets
 from wholegpt.corpus import records
-from wholegpt.errors import UsageError
+from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.ngrams.index import Index
 from wholegpt.ngrams.words import Texts
 from wholegpt.runner import Backend, Report, Shard, run
 
 STAGE = "decontaminate"
 WORDS = 8
-MET, REPORT = "met.json", "overlap.json"
+GRAMS, MET, REPORT = "grams.npy", "met.json", "overlap.json"
 # Documents that are held against the indices together.
 BATCH = 256
 
@@ -45,16 +45,23 @@ class OverlapOptions:
             raise UsageError(f"--overlap-grams is {self.overlap_grams}, expected at least 1")
 
 
-def index(options: OverlapOptions, folder: Path) -> list[Path]:
+def index(options: OverlapOptions, folder: Path, backend: Backend) -> list[Path]:
     """The sorted 8-grams of each set as a file; WholeGPTError where a set is missing."""
-    found = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(options.decontaminate):
-        path = folder / f"{number:03d}.npy"
-        with artifact.whole_file(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, Index.of(texts_of(name), WORDS).grams)
-        found.append(path)
-    return found
+    shards = [
+        Shard(f"{number:03d}", tuple(path for path in [Path(name)] if path.exists()), (name,))
+        for number, name in enumerate(options.decontaminate)
+    ]
+    return [done / GRAMS for done in run(index_set, shards, folder, options, backend).whole().folders]
+
+
+def index_set(shard: Shard, folder: Path, _options: OverlapOptions) -> dict[str, int]:
+    """Stage: the 8-grams of a set, sorted."""
+    name = str(shard.values[0])
+    grams = Index.of(texts_of(name), WORDS).grams
+    if not len(grams):
+        raise WholeGPTError(f"{name} holds no text of {WORDS} words: nothing can be held against it")
+    np.save(folder / GRAMS, grams)
+    return {"grams": len(grams)}
 
 
 def texts_of(name: str) -> Iterator[str]:
@@ -96,19 +103,19 @@ def report(found: Report, options: OverlapOptions) -> dict[str, Any]:
 
 def compare(shard: Shard, folder: Path, options: OverlapOptions) -> dict[str, int]:
     """Stage: hold the documents of a file against each set."""
-    indices = [Index(np.load(path), WORDS) for path in shard.inputs[1:]]
+    sets = {name: np.load(path) for name, path in zip(options.decontaminate, shard.inputs[1:], strict=True)}
+    indices = {name: Index(grams, WORDS) for name, grams in sets.items()}
+    # Each text is held against all sets at once; the few with a passage of some set, against each.
+    everything = Index(np.concatenate([*sets.values()]), WORDS)
     counts: Counter[str] = Counter({f"{STAGE}/in": 0, f"{STAGE}/out": 0})
     with (
         records.writer(folder / records.DOCUMENTS) as kept,
         records.writer(folder / records.REJECTS, records.REJECT) as rejects,
     ):
         for rows in _batches(records.rows(shard.inputs[:1])):
-            texts = Texts.of([row["text"] for row in rows])
-            longest = np.stack([one.search(texts).longest for one in indices])
-            for row, runs in zip(rows, longest.T.tolist(), strict=True):
-                hit = [
-                    name for name, run in zip(options.decontaminate, runs, strict=True) if run >= options.overlap_grams
-                ]
+            longest = everything.search(Texts.of([row["text"] for row in rows])).longest
+            for row, run in zip(rows, longest.tolist(), strict=True):
+                hit = _holds(row["text"], indices, options) if run >= options.overlap_grams else []
                 counts.update(f"overlap/{name}" for name in hit)
                 counts[f"{STAGE}/in"] += 1
                 if hit and options.overlap == "drop":
@@ -117,12 +124,16 @@ def compare(shard: Shard, folder: Path, options: OverlapOptions) -> dict[str, in
                 else:
                     kept.write(row)
                     counts[f"{STAGE}/out"] += 1
-    met = {
-        name: {"grams": len(one.grams), "met": np.flatnonzero(one.met).tolist()}
-        for name, one in zip(options.decontaminate, indices, strict=True)
-    }
-    artifact.write_json(folder / MET, met)
+    met = everything.met()
+    places = {name: np.flatnonzero(np.isin(grams, met, assume_unique=True)).tolist() for name, grams in sets.items()}
+    artifact.write_json(folder / MET, {name: {"grams": len(sets[name]), "met": places[name]} for name in sets})
     return dict(counts)
+
+
+def _holds(text: str, indices: dict[str, Index], options: OverlapOptions) -> list[str]:
+    """The sets of which a text holds a passage."""
+    texts = Texts.of([text])
+    return [name for name, one in indices.items() if one.search(texts).longest[0] >= options.overlap_grams]
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -4,16 +4,19 @@ The rule: the highest karma (none is the lowest), then the longest text, then th
 alone, so that the same ones stay whatever the files, their order, or the workers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from wholegpt.corpus import records
+from wholegpt.ngrams.words import Texts
 from wholegpt.runner import Backend, Report, Shard, relational, run
 
 # DuckDB's words for the rule; what is equal in all of it and in its text is the same document.
@@ -44,6 +47,27 @@ def standing(file: int, row: int, document: dict[str, Any], text_hash: int) -> d
         "file": file, "row": row, "karma": document["karma"], "length": length, "id": document["id"],
         "text_hash": text_hash,
     }  # fmt: skip
+
+
+def standings(file: int, row: int, group: pa.RecordBatch, texts: Texts) -> pa.RecordBatch:
+    """The same of a row group, of which `row` is the first; the texts' checksums stand for them."""
+    count = len(group)
+    content = texts.data.data
+    sums = [crc32(content[start:end]) for start, end in pairwise(texts.bounds.tolist())]
+    columns = [
+        np.full(count, file), np.arange(row, row + count), group["karma"], compute.utf8_length(group["text"]),
+        group["id"], sums,
+    ]  # fmt: skip
+    return pa.table(dict(zip(STANDING.names, columns, strict=True)), schema=STANDING).to_batches()[0]
+
+
+def groups(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The row groups of a file, each with the number of its first row; none that is empty."""
+    file, row = parquet.ParquetFile(path), 0
+    for number in range(file.num_row_groups):
+        for batch in file.read_row_group(number, columns=columns).combine_chunks().to_batches():
+            yield row, batch
+            row += len(batch)
 
 
 def write(path: Path, table: pa.Table) -> None:
@@ -78,18 +102,27 @@ def deal(shard: Shard, folder: Path, _options: WithoutOptions) -> dict[str, int]
 def without(shard: Shard, folder: Path, options: WithoutOptions) -> dict[str, int]:
     """Stage: the documents of a file without those of its list."""
     path, listed = shard.inputs
-    gone = {row["row"]: row["kept"] for row in records.rows([listed])}
+    gone = parquet.ParquetFile(listed).read()
+    rows, reasons = gone["row"].to_numpy(), [f"{options.reason} {kept}" for kept in gone["kept"].to_pylist()]
     read = 0
     with (
-        records.writer(folder / records.DOCUMENTS) as documents,
-        records.writer(folder / records.REJECTS, records.REJECT) as rejects,
+        parquet.ParquetWriter(folder / records.DOCUMENTS, records.DOCUMENT, compression="zstd") as documents,
+        parquet.ParquetWriter(folder / records.REJECTS, records.REJECT, compression="zstd") as rejects,
     ):
-        for number, row in enumerate(records.rows([path])):
-            read += 1
-            if number in gone:
-                reason = f"{options.reason} {gone[number]}".strip()
-                rejects.write({**row, "stage": options.stage, "reason": reason})
-            else:
-                documents.write(row)
+        for row, group in groups(path):
+            begin, end = np.searchsorted(rows, [row, row + len(group)])
+            here = rows[begin:end] - row
+            stays = np.ones(len(group), bool)
+            stays[here] = False
+            if stays.any():
+                documents.write_batch(group.filter(pa.array(stays)))
+            if len(here):
+                rejects.write_batch(_rejected(group.take(pa.array(here)), options.stage, reasons[begin:end]))
+            read += len(group)
     stage = options.stage
-    return {f"{stage}/in": read, f"{stage}/out": read - len(gone), f"{stage}/reason/{options.reason}": len(gone)}
+    return {f"{stage}/in": read, f"{stage}/out": read - len(rows), f"{stage}/reason/{options.reason}": len(rows)}
+
+
+def _rejected(group: pa.RecordBatch, stage: str, reasons: list[str]) -> pa.RecordBatch:
+    columns = [group["id"], group["url"], [stage] * len(group), reasons, group["text"]]
+    return pa.table(dict(zip(records.REJECT.names, columns, strict=True)), schema=records.REJECT).to_batches()[0]

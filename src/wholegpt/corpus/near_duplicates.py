@@ -9,8 +9,9 @@
 
 Of documents that share a key, each is paired with the first of them in the order of the rule and with the one just
 before it: ten thousand that share one make twenty thousand pairs, not fifty million, and the same ones whatever the
-files or their order. What grows with the corpus is on the disk but for the order (4 bytes a document), the keys of a
-band (16), and the pairs (16 each).
+files or their order. All stages know documents by numbers, and a shard holds one row group of text. What grows in
+memory with the corpus: 28 bytes a document where a band is sorted, 24 a document of some pair, 16 a pair, and what
+Python takes for those that go.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from wholegpt.corpus import keeping, records
-from wholegpt.corpus.exact_duplicates import text_hash
+from wholegpt.corpus import keeping
 from wholegpt.corpus.keeping import DROPS, STANDING
 from wholegpt.errors import UsageError
 from wholegpt.ngrams import hashing, minhash
@@ -35,13 +35,16 @@ from wholegpt.runner import Backend, Report, Shard, relational, run
 STAGE, REASON = "near-duplicates", "like"
 WORDS = 5
 PRESETS = {"14x8": (14, 8), "25x5": (25, 5)}
-KEYS, PLACES, PLACE, PAIRS = "keys.npy", "standing.parquet", "order.npy", "pairs.npy"
+KEYS, PLACES, PLACE, BEGINS, PAIRS = "keys.npy", "standing.parquet", "order.npy", "begins.npy", "pairs.npy"
 GRAMS, BOUNDS, NUMBERS = "grams.npy", "bounds.npy", "numbers.npy"
 # Pairs of a shard of `verify`.
 PAIRS_A_SHARD = 50_000
+# Hashes of sets that `verify` has in memory.
+HASHES_AT_ONCE = 2**23
 # Of a document without a 5-gram.
 NO_KEY = np.uint64(0)
 Pairs = NDArray[np.int64]
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,12 @@ def remove(files: Sequence[Path], folder: Path, options: NearOptions, backend: B
     signed = run(sign, shards, folder / "sign", options, backend).whole()
     keys, places = ([done / name for done in signed.folders] for name in (KEYS, PLACES))
     placed = run(put_in_order, [Shard("order", tuple(places))], folder / "order", options, backend).whole()
-    order = placed.folders[0] / PLACE
+    order, begins = placed.folders[0] / PLACE, placed.folders[0] / BEGINS
     bands = [Shard(f"{band:03d}", (order, *keys), (band,)) for band in range(options.shape[0])]
     paired = tuple(done / PAIRS for done in run(pair, bands, folder / "pair", options, backend).whole().folders)
     pairs = run(unite, [Shard("pairs", paired)], folder / "pairs", options, backend).whole()
     united = pairs.folders[0] / PAIRS
-    wanted = [
-        Shard(f"{number:05d}", (path, united, *keys[: number + 1])) for number, path in enumerate(files)
-    ]  # the keys' sizes tell where the file's numbers begin
+    wanted = [Shard(f"{number:05d}", (path, united, begins), (number,)) for number, path in enumerate(files)]
     gathered = run(gather, wanted, folder / "gather", options, backend).whole()
     sets = tuple(done / name for done in gathered.folders for name in (GRAMS, BOUNDS, NUMBERS))
     slices = [
@@ -83,32 +84,31 @@ def remove(files: Sequence[Path], folder: Path, options: NearOptions, backend: B
     ]
     verified = run(verify, slices, folder / "verify", options, backend).whole()
     edges = tuple(done / PAIRS for done in verified.folders)
-    who = Shard("drops", (order, *edges, *places), (len(edges),))
+    who = Shard("drops", (order, begins, *edges, *places), (len(edges),))
     chosen = run(choose, [who], folder / "choose", options, backend).whole()
     lists = [done / DROPS for done in chosen.folders]
     return keeping.drop(files, lists, folder, keeping.WithoutOptions(STAGE, REASON), backend)
 
 
 def sign(shard: Shard, folder: Path, options: NearOptions) -> dict[str, int]:
-    """Stage: keys [documents, bands] of a file, and what decides who stays."""
+    """Stage: keys [bands, documents] of a file, and what decides who stays."""
     bands, rows = options.shape
-    keys: list[NDArray[np.uint64]] = []
-    with records.writer(folder / PLACES, STANDING) as writer:
-        row = 0
-        for group in _groups(shard.inputs[0]):
-            grams = _sets([document["text"] for document in group])
-            found = minhash.band_keys(grams, bands, rows)
-            found[grams.sizes == 0] = NO_KEY
-            keys.append(found)
-            for document in group:
-                writer.write(keeping.standing(int(shard.values[0]), row, document, text_hash(document["text"])))
-                row += 1
-    np.save(folder / KEYS, np.concatenate([*keys, np.zeros((0, bands), np.uint64)]))
-    return {"documents": row}
+    keys = [np.zeros((0, bands), np.uint64)]
+    with parquet.ParquetWriter(folder / PLACES, STANDING, compression="zstd") as places:
+        for row, group in keeping.groups(shard.inputs[0], ["text", "id", "karma"]):
+            texts = Texts.of_arrow(group["text"])
+            grams = hashing.ngram_hashes(texts, WORDS)
+            keys.append(minhash.band_keys(grams, bands, rows))
+            keys[-1][grams.sizes == 0] = NO_KEY
+            places.write_batch(keeping.standings(int(shard.values[0]), row, group, texts))
+    # A band is read as one piece.
+    np.save(folder / KEYS, np.ascontiguousarray(np.concatenate(keys).T))
+    return {"documents": sum(map(len, keys))}
 
 
 def put_in_order(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
-    """Stage: each document's place in the order of the rule [documents of all files]."""
+    """Stage: each document's place in the order of the rule [documents of all files]; where each file's begin, with the
+    end. A document's number is its index here."""
     with relational.connection(folder, keeping.MEMORY_BYTES) as database:
         query = f"""
             SELECT row_number() OVER (ORDER BY {keeping.RULE}, file, row) - 1 AS place
@@ -116,6 +116,7 @@ def put_in_order(shard: Shard, folder: Path, _options: NearOptions) -> dict[str,
         """
         places = database.execute(query).fetchnumpy()["place"]
     np.save(folder / PLACE, places.astype(np.int32))
+    np.save(folder / BEGINS, np.cumsum([0, *(parquet.ParquetFile(path).metadata.num_rows for path in shard.inputs)]))
     return {"documents": len(places)}
 
 
@@ -123,7 +124,7 @@ def pair(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     """Stage: pairs of documents that share the key of a band, the one that comes first in the order on the left."""
     order, band = np.load(shard.inputs[0]), int(shard.values[0])
     # Copied, so that the files' other bands leave the memory.
-    keys = np.concatenate([np.load(path, mmap_mode="r")[:, band].copy() for path in shard.inputs[1:]])
+    keys = np.concatenate([np.load(path, mmap_mode="r")[band].copy() for path in shard.inputs[1:]])
     np.save(folder / PAIRS, sharing(keys, order))
     return {}
 
@@ -139,19 +140,18 @@ def unite(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
 
 def gather(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     """Stage: the sets of 5-grams of those of a file's documents that are in some pair."""
-    path, pairs, *keys = shard.inputs
-    sizes = [np.load(other, mmap_mode="r").shape[0] for other in keys]
-    begin, end = sum(sizes[:-1]), sum(sizes)
+    path, pairs, begins = shard.inputs
+    begin, end = np.load(begins)[int(shard.values[0]) :][:2]
     wanted = np.unique(np.load(pairs, mmap_mode="r"))
     wanted = wanted[(wanted >= begin) & (wanted < end)]
-    chosen, row, grams = set((wanted - begin).tolist()), 0, [np.zeros(0, np.int64)]
-    for group in _groups(path) if chosen else ():
-        texts = [document["text"] for index, document in enumerate(group, start=row) if index in chosen]
-        row += len(group)
-        sets = _sets(texts)
-        grams += [sets[index] for index in range(len(sets))]
-    np.save(folder / GRAMS, np.concatenate(grams))
-    np.save(folder / BOUNDS, np.cumsum([0, *map(len, grams[1:])]))
+    hashes, sizes = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
+    for row, group in keeping.groups(path, ["text"]) if len(wanted) else ():
+        there = wanted[(wanted >= begin + row) & (wanted < begin + row + len(group))] - begin - row
+        sets = hashing.distinct(hashing.ngram_hashes(Texts.of_arrow(group["text"].take(pa.array(there))), WORDS))
+        hashes.append(sets.hashes)
+        sizes.append(sets.sizes)
+    np.save(folder / GRAMS, np.concatenate(hashes))
+    np.save(folder / BOUNDS, np.cumsum(np.concatenate(sizes)))
     np.save(folder / NUMBERS, wanted)
     return {"documents": len(wanted)}
 
@@ -160,16 +160,17 @@ def verify(shard: Shard, folder: Path, options: NearOptions) -> dict[str, int]:
     """Stage: of a slice of the pairs those that are as alike as asked."""
     start = int(shard.values[0])
     pairs = np.load(shard.inputs[0], mmap_mode="r")[start : start + PAIRS_A_SHARD].copy()
-    wanted = np.unique(pairs)
-    sets = [np.zeros(0, np.int64)]
-    for grams, bounds, numbers in zip(*(iter(shard.inputs[1:]),) * 3, strict=True):
-        there = np.load(numbers)
-        places, content = np.load(bounds), np.load(grams, mmap_mode="r")
-        for index in np.flatnonzero(np.isin(there, wanted)):
-            sets.append(content[places[index] : places[index + 1]].copy())
-    found = Grams(np.concatenate(sets), np.cumsum([0, *map(len, sets[1:])]))
-    left, right = (np.searchsorted(wanted, pairs[:, side]) for side in (0, 1))
-    alike = hashing.jaccard(found, left, right) >= options.near_threshold
+    grams, bounds, numbers = (shard.inputs[place::3] for place in (1, 2, 3))
+    there = np.concatenate([np.load(path) for path in numbers])
+    sizes = np.concatenate([np.diff(np.load(path)) for path in bounds])
+    blocks = np.cumsum(sizes[np.searchsorted(there, pairs)].sum(axis=1)) // HASHES_AT_ONCE
+    alike = np.zeros(len(pairs), bool)
+    for block in np.unique(blocks):
+        here = np.flatnonzero(blocks == block)
+        wanted = np.unique(pairs[here])
+        left, right = np.searchsorted(wanted, pairs[here]).T
+        sets = _chosen(wanted, grams, bounds, numbers)
+        alike[here] = hashing.jaccard(sets, left, right) >= options.near_threshold
     np.save(folder / PAIRS, pairs[alike])
     return {"pairs": len(pairs), "alike": int(alike.sum())}
 
@@ -177,20 +178,33 @@ def verify(shard: Shard, folder: Path, options: NearOptions) -> dict[str, int]:
 def choose(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     """Stage: who goes: of each cluster all but the first in the order."""
     count = int(shard.values[0])
-    order = np.load(shard.inputs[0])
-    edges = [np.load(path) for path in shard.inputs[1 : 1 + count]]
+    order, begins = (np.load(path) for path in shard.inputs[:2])
+    edges = [np.load(path) for path in shard.inputs[2 : 2 + count]]
     first = components(np.concatenate([*edges, np.zeros((0, 2), np.int64)]), order)
-    rows = []
-    for file, path in enumerate(shard.inputs[1 + count :]):
-        rows.append(parquet.ParquetFile(path).read(["file", "row", "id"]))
-        assert not len(rows[-1]) or rows[-1]["file"][0].as_py() == file
-    table = pa.concat_tables(rows) if rows else STANDING.empty_table().select(["file", "row", "id"])
-    gone = np.array(sorted(first), np.int64)
-    kept = table["id"].take(pa.array([first[number] for number in gone.tolist()], pa.int64()))
-    keeping.write(
-        folder / DROPS, table.select(["file", "row"]).take(gone).append_column("kept", kept).cast(keeping.DROP)
-    )
+    gone, kept = np.array(sorted(first.items()), np.int64).reshape(-1, 2).T
+    names = dict(_names(np.unique(kept), begins, shard.inputs[2 + count :]))
+    file = np.searchsorted(begins, gone, side="right") - 1
+    columns = [file, gone - begins[file], [names[number] for number in kept.tolist()]]
+    keeping.write(folder / DROPS, pa.table(columns, schema=keeping.DROP))
     return {"dropped": len(gone)}
+
+
+def _chosen(wanted: Numbers, grams: Sequence[Path], bounds: Sequence[Path], numbers: Sequence[Path]) -> Grams:
+    """The sets of some documents, whose numbers ascend, out of what was gathered."""
+    sets = [np.zeros(0, np.int64)]
+    for content, ends, there in zip(grams, bounds, numbers, strict=True):
+        places, hashes = np.load(ends), np.load(content, mmap_mode="r")
+        sets += [hashes[places[index] : places[index + 1]] for index in np.flatnonzero(np.isin(np.load(there), wanted))]
+    return Grams(np.concatenate(sets), np.cumsum([0, *map(len, sets[1:])]))
+
+
+def _names(numbers: Numbers, begins: Numbers, places: Sequence[Path]) -> Iterator[tuple[int, str]]:
+    """The ids of some documents, whose numbers ascend; of one file at a time."""
+    for path, begin, end in zip(places, begins[:-1], begins[1:], strict=True):
+        here = numbers[(numbers >= begin) & (numbers < end)]
+        if len(here):
+            ids = parquet.ParquetFile(path).read(["id"])["id"].take(pa.array(here - begin))
+            yield from zip(here.tolist(), ids.to_pylist(), strict=True)
 
 
 def sharing(keys: NDArray[np.uint64], order: NDArray[Any]) -> Pairs:
@@ -238,14 +252,3 @@ def _unique(pairs: Pairs) -> Pairs:
     """Each pair once, sorted; two numbers below 2**31 as one word, which sorts ten times as fast."""
     words = np.unique(pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1].astype(np.int64))
     return np.stack([words >> 32, words & 0xFFFFFFFF], axis=1)
-
-
-def _sets(texts: Sequence[str]) -> Grams:
-    return hashing.distinct(hashing.ngram_hashes(Texts.of(texts), WORDS))
-
-
-def _groups(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The documents of a file a row group at a time."""
-    file = parquet.ParquetFile(path)
-    for group in range(file.num_row_groups):
-        yield file.read_row_group(group, columns=["text", "id", "karma"]).to_pylist()

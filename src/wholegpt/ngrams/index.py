@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wholegpt.ngrams import hashing
-from wholegpt.ngrams.hashing import WORD, address, kernels, power
+from wholegpt.ngrams.hashing import WORD, Hashes, address, kernels, power
 from wholegpt.ngrams.words import Texts, lowered_table
 
-# Bits a hash before the table; about one in eight n-grams that are not in the table passes them.
-BITS_A_HASH = 8
+# Bits a hash before the table, at least; of n-grams that are not in the table about one in 24 passes them.
+BITS_A_HASH = 16
+# Texts that are hashed together when an index is made.
+BATCH = 256
 
 
 class Found(NamedTuple):
-    """Of each text: its n-grams, how many of them stand in the index, and the most that follow each other."""
+    """Of each text: its n-grams, how many of them stand in the index, and the most of these that follow each other."""
 
     total: NDArray[np.int64]
     hits: NDArray[np.int64]
@@ -27,48 +29,52 @@ class Found(NamedTuple):
 
 
 class Index:
-    """Hashes of n-grams, each once."""
+    """Hashes of n-grams, each once and sorted; remembers which of them were met."""
 
-    def __init__(self, grams: NDArray[np.int64], n: int) -> None:
+    def __init__(self, grams: Hashes, n: int) -> None:
         self.grams, self.n = np.unique(grams), n
-        # What was met so far, in the order of `grams`.
-        self.met = np.zeros(len(self.grams), bool)
         slots = max(8, 1 << (2 * len(self.grams)).bit_length())
         bits = max(64, 1 << (BITS_A_HASH * len(self.grams)).bit_length())
         self._table, self._bits = np.zeros(slots, np.int64), np.zeros(bits // 8, np.uint8)
         self._marks = np.zeros(slots, np.uint8)
+        self._met: set[int] = set()
         if kernel := kernels():
-            kernel.fill_index(
-                address(self.grams), len(self.grams), address(self._table), slots - 1, address(self._bits), bits - 1
-            )
+            tables = address(self._table), slots - 1, address(self._bits), bits - 1
+            kernel.fill_index(address(self.grams), len(self.grams), *tables)
 
     @classmethod
     def of(cls, texts: Iterable[str], n: int) -> "Index":
         """Of the n-grams of texts."""
-        found = [np.zeros(0, np.int64)]
-        found += [np.unique(hashing.ngram_hashes(Texts.of([text]), n).hashes) for text in texts]
-        return cls(np.concatenate(found), n)
+        found, batch = [np.zeros(0, np.int64)], list[str]()
+        for text in texts:
+            batch.append(text)
+            if len(batch) == BATCH:
+                found.append(np.unique(hashing.ngram_hashes(Texts.of(batch), n).hashes))
+                batch = []
+        return cls(np.concatenate([*found, hashing.ngram_hashes(Texts.of(batch), n).hashes]), n)
 
     def search(self, texts: Texts) -> Found:
         """Hold texts against the index, and mark in it what is met."""
-        if not kernels():
+        kernel = kernels()
+        if not kernel:
             return self._plain_search(texts)
         out = np.empty((len(texts), 3), np.int64)
-        kernel = kernels()
-        assert kernel
-        state, grams = np.zeros(kernel.STATE_WORDS, np.int64), np.empty(kernel.BLOCK, np.int64)
+        state, grams = np.zeros(kernel.STATE_WORDS, np.int64), np.empty(2 * kernel.BLOCK, np.int64)
         lowered = lowered_table()
         kernel.search(
             address(state), address(lowered), address(texts.data), address(texts.bounds), len(texts), self.n,
             power(self.n), address(grams), address(self._table), len(self._table) - 1, address(self._bits),
             8 * len(self._bits) - 1, address(self._marks), address(out),
         )  # fmt: skip
-        self.met |= np.isin(self.grams, self._table[self._marks != 0])
         return Found(*out.T)
+
+    def met(self) -> Hashes:
+        """The hashes of the index that texts had so far, sorted."""
+        return np.union1d(self._table[self._marks != 0], np.array(sorted(self._met), np.int64))
 
     def _plain_search(self, texts: Texts) -> Found:
         """The readable twin."""
-        known = {gram % WORD: place for place, gram in enumerate(self.grams.tolist())}
+        known = {gram % WORD: gram for gram in self.grams.tolist()}
         rows = []
         for index in range(len(texts)):
             grams = hashing.plain_hashes(texts[index], self.n)
@@ -76,7 +82,7 @@ class Index:
             for gram in grams:
                 run = run + 1 if gram in known else 0
                 longest = max(longest, run)
-                if gram in known:
-                    self.met[known[gram]] = True
-            rows.append((len(grams), sum(gram in known for gram in grams), longest))
+            hits = [known[gram] for gram in grams if gram in known]
+            self._met.update(hits)
+            rows.append((len(grams), len(hits), longest))
         return Found(*np.array(rows, np.int64).reshape(-1, 3).T)

@@ -216,7 +216,7 @@ def distinct(grams: int, bounds: int, documents: int, table: int, ends: int) -> 
 
 @compiled
 def count_shared(sets: int, bounds: int, lefts: int, rights: int, pairs: int, table: int, out: int) -> None:
-    """For pairs of sets of hashes, how many hashes both have; quickest where those of one left follow each other."""
+    """How many hashes both sets of each pair have; quickest where pairs of one left set follow each other."""
     mask = 0
     for pair in range(pairs):
         left, right = load64(lefts + 8 * pair), load64(rights + 8 * pair)
@@ -277,28 +277,36 @@ def search(
 ) -> None:  # fmt: skip
     """Of each document write: how many n-grams, how many of them are in the table, the most that follow each other.
 
-    Found slots get a mark, a byte each. The bits are asked first: they are few enough for a near memory.
+    Found slots get a mark, a byte each. The bits are asked first: they are few enough for a near memory. `grams` is
+    scratch of 2 * BLOCK words.
     """
+    maybe = grams + 8 * BLOCK
     for document in range(documents):
         begin(state, text, bounds, document)
         total = hits = run = longest = 0
+        last = -1
         count = BLOCK
         while count == BLOCK:
             count = fill(state, lowered, n, power, grams, BLOCK)
             for index in range(count):
                 prefetch(bits + ((load64(grams + 8 * index) >> 32 & bits_mask) >> 3))
+            candidates = 0
             for index in range(count):
                 gram = load64(grams + 8 * index)
                 bit = gram >> 32 & bits_mask
-                found = 0
-                if load8(bits + (bit >> 3)) >> (bit & 7) & 1:
-                    slot = slot_of(table, mask, gram)
-                    if load64(slot) != 0:
-                        found = 1
-                        store8(marks + ((slot - table) >> 3), 1)
-                run = (run + 1) * found
-                hits += found
-                longest = max(longest, run)
+                store64(maybe + 8 * candidates, index)
+                candidates += load8(bits + (bit >> 3)) >> (bit & 7) & 1
+            for candidate in range(candidates):
+                prefetch(table + 8 * (load64(grams + 8 * load64(maybe + 8 * candidate)) & mask))
+            for candidate in range(candidates):
+                index = load64(maybe + 8 * candidate)
+                slot = slot_of(table, mask, load64(grams + 8 * index))
+                if load64(slot) != 0:
+                    store8(marks + ((slot - table) >> 3), 1)
+                    hits += 1
+                    run = run + 1 if last == total + index - 1 else 1
+                    last = total + index
+                    longest = max(longest, run)
             total += count
         store64(out + 24 * document, total)
         store64(out + 24 * document + 8, hits)

@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text.lower())
 
 
+_SPARE = bytes(compiled.PADDING_BYTES)
+
+
 @dataclass(frozen=True)
 class Texts:
     """Texts in UTF-8 one after another, with the spare bytes that kernels need behind, and where each begins."""
@@ -50,12 +54,11 @@ class Texts:
         from pyarrow import types
 
         _, offsets, content = column.buffers()
+        if not len(column) or content is None:
+            return cls._of_bytes([b""] * len(column))
         kind = np.int64 if types.is_large_string(column.type) else np.int32
         bounds = np.frombuffer(offsets, kind)[column.offset : column.offset + len(column) + 1].astype(np.int64)
-        data = np.zeros(int(bounds[-1] - bounds[0]) + compiled.PADDING_BYTES, np.uint8)
-        if content is not None:
-            data[: bounds[-1] - bounds[0]] = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]]
-        return cls(data, bounds - bounds[0])._with_special_lowered()
+        return cls._of_content(b"".join([memoryview(content)[bounds[0] : bounds[-1]], _SPARE]), bounds - bounds[0])
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -65,34 +68,33 @@ class Texts:
 
     @classmethod
     def _of_bytes(cls, texts: Sequence[bytes]) -> "Texts":
-        data = np.frombuffer(b"".join([*texts, bytes(compiled.PADDING_BYTES)]), np.uint8)
         bounds = np.zeros(len(texts) + 1, np.int64)
         np.cumsum([len(text) for text in texts], out=bounds[1:])
-        return cls(data, bounds)._with_special_lowered()
+        return cls._of_content(b"".join([*texts, _SPARE]), bounds)
 
-    def _with_special_lowered(self) -> "Texts":
-        """The same with the texts in lower case that hold a letter of `SPECIAL`."""
-        content = self.data.tobytes()
-        special = [letter.encode() for letter in SPECIAL]
-        if not any(letter in content for letter in special):
-            return self
-        texts = [content[start:end] for start, end in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
-        return Texts._of_bytes(
-            [
-                text.decode(errors="replace").lower().encode() if any(letter in text for letter in special) else text
-                for text in texts
-            ]
-        )
+    @classmethod
+    def _of_content(cls, content: bytes, bounds: NDArray[np.int64]) -> "Texts":
+        """Of bytes with spare ones behind; texts that hold a letter of `SPECIAL` are put into lower case."""
+        letters = [letter.encode() for letter in SPECIAL]
+        # The first byte alone is looked for at once, many times faster; it is rare.
+        if not any(letter[:1] in content and letter in content for letter in letters):
+            return cls(np.frombuffer(content, np.uint8), bounds)
+        texts = [content[start:end] for start, end in pairwise(bounds)]
+        for index, text in enumerate(texts):
+            if any(letter in text for letter in letters):
+                texts[index] = text.decode(errors="replace").lower().encode()
+        return cls._of_bytes(texts)
 
 
 @functools.cache
 def lowered_table() -> NDArray[np.uint32]:
     """The lower case of each code point as its bytes in UTF-8, the first lowest; 0 for what is in no word [2**21]."""
     # Alone, a special letter would depend on its neighbours here.
-    points = [chr(point) if not 0xD800 <= point < 0xE000 else " " for point in range(CODE_POINTS)]
+    points = np.arange(CODE_POINTS, dtype="<u4")
+    points[0xD800:0xE000] = ord(" ")  # surrogates are no characters of a text
     for letter in SPECIAL:
-        points[ord(letter)] = letter.lower()[0]
-    text = "".join(points).lower()
+        points[ord(letter)] = ord(letter.lower()[0])
+    text = points.tobytes().decode("utf-32-le").lower()
     table = np.zeros(TABLE_SIZE, np.uint32)
     for found in _WORDS.finditer(text):
         letters = np.frombuffer(found.group().encode("utf-32-le"), np.uint32)
