@@ -1,5 +1,6 @@
 """Many submissions at once: what `Sieve.sift` says of each, with the plain ones as columns."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,15 +24,20 @@ LINK = pa.schema(
 )
 
 
-Rejects = list[tuple[Submission, str]]
+# By reason.
+Rejects = dict[str, list[Submission]]
+# Fewer submissions are not worth the second that numba takes to be loaded.
+LEAST_BATCH = 2**12
 
 
 def sift(sieve: Sieve, submissions: Sequence[Submission]) -> tuple[pa.Table, Rejects]:
     """What `sieve.sift` says of each, faster: the links, in no order, and the others with their reasons."""
+    if len(submissions) < LEAST_BATCH:
+        return _singly(sieve.sift, submissions)
     least, since, until = sieve.least, sieve.rule.since, sieve.rule.until
     plain: list[Submission] = []
     rest: list[Submission] = []
-    rejects: Rejects = []
+    low: list[Submission] = []
     for one in submissions:
         score, created, url = one.score, one.created_utc, one.url
         special = one.is_self or one.over_18 or one.crosspost_parent or not url
@@ -40,7 +46,7 @@ def sift(sieve: Sieve, submissions: Sequence[Submission]) -> tuple[pa.Table, Rej
         elif score >= least:
             plain.append(one)
         elif url and url.startswith(("http://", "https://")):
-            rejects.append((one, "karma"))
+            low.append(one)
         else:
             rest.append(one)
     given = [unescaped(one.url or "") for one in plain]
@@ -50,10 +56,11 @@ def sift(sieve: Sieve, submissions: Sequence[Submission]) -> tuple[pa.Table, Rej
         return _singly(sieve.sift, submissions)
     changed = [number for number, url in enumerate(given) if len(url) != len(plain[number].url or "")]
     sieve.counts["escaped"] += int(batch.plain[changed].sum())
-    others, more = _singly(sieve.sift, rest + [plain[number] for number in np.flatnonzero(~batch.plain)])
-    rejects += more
+    others, rejects = _singly(sieve.sift, rest + [plain[number] for number in np.flatnonzero(~batch.plain)])
+    rejects["karma"] += low
     reasons, codes = _reasons(sieve, batch)
-    rejects += [(plain[number], reasons[codes[number]]) for number in np.flatnonzero(codes > 0)]
+    for number in np.flatnonzero(codes > 0):
+        rejects[reasons[codes[number]]].append(plain[number])
     keys = np.frombuffer(b"".join(batch.digests), ">u8").reshape(-1, 2)
     columns = [keys[:, 0].astype(np.uint64), keys[:, 1].astype(np.uint64), urls, batch.hosts]
     columns += [[one.score for one in plain], [one.created_utc for one in plain]]
@@ -69,11 +76,11 @@ def sift_listed(sieve: Sieve, submissions: Sequence[Submission]) -> tuple[pa.Tab
 
 def _singly(sift: Callable[[Submission], Link | str], submissions: Sequence[Submission]) -> tuple[pa.Table, Rejects]:
     links: list[Link] = []
-    rejects: Rejects = []
+    rejects: Rejects = defaultdict(list)
     for one in submissions:
         found = sift(one)
         if isinstance(found, str):
-            rejects.append((one, found))
+            rejects[found].append(one)
         else:
             links.append(found)
     return _table(links), rejects

@@ -7,7 +7,7 @@ small row groups, so whoever reads one range of keys takes the groups whose stat
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,8 @@ def gather(shard: Shard, folder: Path, rule: Rule) -> dict[str, int]:
     with _Sifted(folder) as sifted:
         for block in dump.blocks():
             found, broken = _parsed(block, parse)
-            sifted.rejects += [("", "broken-line", f"{dump.path.name}:{lines + number}") for number in broken]
+            places = [Submission(id=f"{dump.path.name}:{lines + number}") for number in broken]
+            sifted.reject("broken-line", places)
             lines += len(found) + len(broken)
             waiting += found
             if len(waiting) >= BATCH_LINES:
@@ -97,7 +98,7 @@ class _Sifted:
         )
         self._rejects = parquet.ParquetWriter(folder / REJECTS, REJECT, compression="zstd", use_dictionary=["reason"])
         self._tables: list[pa.Table] = []
-        self.rejects: list[tuple[str, str, str]] = []
+        self._waiting: dict[str, list[str]] = {name: [] for name in REJECT.names}
         self.links = 0
         self.reasons: Counter[str] = Counter()
 
@@ -113,10 +114,17 @@ class _Sifted:
 
     def add(self, links: pa.Table, rejects: link_batches.Rejects) -> None:
         self._tables.append(links)
-        self.rejects += [(one.url or "", reason, one.id or "") for one, reason in rejects]
         if sum(map(len, self._tables)) >= RUN_ROWS:
             self._write_links()
-        if len(self.rejects) >= RUN_ROWS:
+        for reason, submissions in rejects.items():
+            self.reject(reason, submissions)
+
+    def reject(self, reason: str, submissions: Sequence[Submission]) -> None:
+        self.reasons[reason] += len(submissions)
+        self._waiting["url"] += [one.url or "" for one in submissions]
+        self._waiting["reason"] += [reason] * len(submissions)
+        self._waiting["id"] += [one.id or "" for one in submissions]
+        if len(self._waiting["id"]) >= RUN_ROWS:
             self._write_rejects()
 
     def _write_links(self) -> None:
@@ -128,11 +136,9 @@ class _Sifted:
             self.links += len(table)
 
     def _write_rejects(self) -> None:
-        if self.rejects:
-            urls, reasons, identifiers = zip(*self.rejects, strict=True)
-            self._rejects.write_table(pa.table([urls, reasons, identifiers], schema=REJECT))
-            self.reasons.update(reasons)
-            self.rejects.clear()
+        if self._waiting["id"]:
+            self._rejects.write_table(pa.table(self._waiting, schema=REJECT))
+            self._waiting = {name: [] for name in REJECT.names}
 
 
 @dataclass(frozen=True)
