@@ -1,14 +1,19 @@
 """Small test sets written for these tests in the official formats, and a task run on examples without the verb."""
 
 import json
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from wholegpt.inference.requests import Generated, Generation
 from wholegpt.ranks import Team
+from wholegpt.tokenizer import Tokenizer
 from wholegpt.zeroshot.running import Budget, compute, rows_of
-from wholegpt.zeroshot.task import Setting
+from wholegpt.zeroshot.task import Row, Sample, Setting, Task
 from wholegpt.zeroshot.tasks import TASKS
 
 STORY = "".join(f"{number} `` It rose '' , said Ann {number} .\n" for number in range(1, 21))
@@ -21,6 +26,11 @@ XML = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <answers><answer>The sea</answer><answer>The river</answer></answers><correctAnswer>B.</correctAnswer></schema>
 </collection>
 """
+TALK = {
+    "id": "1", "source": "mctest", "story": "The river rises.",
+    "questions": [{"turn_id": 1, "input_text": "What?"}, {"turn_id": 2, "input_text": "So?"}],
+    "answers": [{"turn_id": 1, "input_text": "the river"}, {"turn_id": 2, "input_text": "yes"}],
+}  # fmt: skip
 FILES = {
     "lambada/lambada_test.jsonl": "".join(
         json.dumps({"text": f"{number} sacks, the miller's daughter said, and the river"}) + "\n" for number in range(6)
@@ -33,6 +43,12 @@ FILES = {
     "enwik8/enwik8": "<page>où &amp; why</page>\n" * 60,
     "text8/text8": " the river rises in the hills" * 100,
     "wsc273/WSCollection.xml": XML,
+    "coqa/coqa-dev-v1.0.json": json.dumps({"data": [TALK, {**TALK, "id": "2"}]}),
+    "cnndm/test.jsonl": '{"article": "It\'s late. We go. The sea. Home.", "highlights": "It\'s late .\\nWe go ."}\n'
+    * 3,
+    "wmt14/newstest2014.en": "It is late.\nThe sea\n",
+    "wmt14/newstest2014.fr": "Il est tard.\nLa mer\n",
+    "nq_open/NQ-open.dev.jsonl": "".join(f'{{"question": "who {word}", "answer": ["we"]}}\n' for word in "abc"),
 }
 
 
@@ -83,3 +99,44 @@ def rows(tmp_path):
 def values(name, rows, setting):
     """The figures of rows, without their errors."""
     return {key: figure.value(rows) for key, figure in TASKS[name].figures(setting).items()}
+
+
+Says = Callable[[Sample, int], str]
+
+
+class Rigged:
+    """Runs a task with made-up texts; `says` gives that of a sample's request, without what comes at a stop string."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.requests: list[Generation] = []
+
+    def setting(self, task: Task, window: int = 4096, **options: Any) -> Setting:
+        values = {name: option.default for name, option in task.options.items()}
+        return Setting(self.tokenizer, window, {**values, **options})
+
+    def rows(self, task: Task, examples: Sequence[Any], says: Says, setting: Setting | None = None) -> list[Row]:
+        setting = setting or self.setting(task)
+        made = []
+        for sample in task.samples(examples, setting):
+            self.requests += sample.requests
+            texts = [self._text(request, says(sample, place)) for place, request in enumerate(sample.requests)]
+            row = task.row(sample, texts, setting)
+            made.append({"doc_id": sample.doc_id, "prompt": sample.prompt, "target": sample.target, **row})
+        return made
+
+    def figures(self, task: Task, rows: list[Row], setting: Setting | None = None) -> dict[str, float]:
+        found = task.figures(setting or self.setting(task))
+        return {name: figure.value(rows) for name, figure in found.items()}
+
+    def _text(self, request: Generation, said: str) -> Generated:
+        assert len(request.prompt) + request.max_new_tokens <= 4096
+        ends = [place for stop in request.stop if (place := said.find(stop)) >= 0]
+        text = said[: min(ends, default=len(said))]
+        ids = tuple(self.tokenizer.encode_ordinary(text))
+        return Generated(text, ids, (math.log(0.5),) * len(ids))
+
+
+@pytest.fixture
+def rigged(tokenizer: Tokenizer) -> Rigged:
+    return Rigged(tokenizer)

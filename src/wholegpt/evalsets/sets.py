@@ -84,16 +84,17 @@ def _ptb(split: str, examples: int, words: int, size_bytes: int, unknown: int) -
     return _one("eval/ptb", wanted, sentences.read, examples=examples, words=words, bytes=size_bytes, unknown=unknown)
 
 
-def _newstest(english: str, french: str) -> Part:
+def _newstest(test: str, english: str, french: str, examples: int) -> Part:
     """The segments are the same in both directions; which side is called source differs."""
-    names = [f"newstest2014-fren-{role}.{language}.sgm" for role, language in ((english, "en"), (french, "fr"))]
+    names = [f"{test}-{role}.{language}.sgm" for role, language in ((english, "en"), (french, "fr"))]
     archives = (("test-full.tgz", "test-full"), ("dev.tgz", "dev"), ("dev.zip", "dev"))
     sgm = tuple(
         Wanted(name, archives=tuple((archive, f"{folder}/{name}") for archive, folder in archives), ending=name[-7:])
         for name in names
     )
-    plain = tuple(Wanted(f"newstest2014.{language}", ending=f".{language}") for language in ("en", "fr"))
-    return Part("eval/wmt14", (Layout(sgm, newstest.read), Layout(plain, newstest.read)), {"examples": 3_003})
+    year = test.partition("-")[0]
+    plain = tuple(Wanted(f"{year}.{language}", ending=f".{language}") for language in ("en", "fr"))
+    return Part("eval/wmt14", (Layout(sgm, newstest.read), Layout(plain, newstest.read)), {"examples": examples})
 
 
 _BENCHMARK = "1-billion-word-language-modeling-benchmark-r13output"
@@ -212,7 +213,12 @@ SETS: dict[str, dict[str, Part]] = {
         )
     },
     "cnn-dailymail": {"test": _CNN_DAILYMAIL},
-    "wmt14": {"en-fr": _newstest("src", "ref"), "fr-en": _newstest("ref", "src")},
+    "wmt14": {
+        "en-fr": _newstest("newstest2014-fren", "src", "ref", 3_003),
+        "fr-en": _newstest("newstest2014-fren", "ref", "src", 3_003),
+        # The test of the year before; both directions have the same segments.
+        "validation": _newstest("newstest2013", "src", "ref", 3_000),
+    },
     "natural-questions": {
         "validation": _one(
             "eval/nq_open",

@@ -59,11 +59,13 @@ def _data(task: Task, data_dir: Path | None) -> str:
 def show_prompt(task: Task, setting: Setting) -> None:
     """Print what the model is given for the first example, and what it is asked."""
     sample = next(iter(task.samples(task.read(setting).examples[:1], setting)))
-    print(sample.prompt or setting.tokenizer.decode(sample.requests[0].ids))
+    if not sample.requests:
+        raise WholeGPTError(f"the first example of {task.name} makes no prompt: {sample.notes['impossible']}")
+    texts = [request for request in sample.requests if isinstance(request, Generation)]
+    if not texts:
+        print(sample.prompt or setting.tokenizer.decode(sample.requests[0].ids))
+    for request in texts:
+        stop = f", until {' or '.join(map(repr, request.stop))}" if request.stop else ""
+        print(setting.tokenizer.decode(request.prompt))
+        print(f"--- {request.max_new_tokens} tokens, temperature {request.temperature}, top-k {request.top_k}{stop}")
     print(f"--- target: {sample.target!r}")
-    for request in sample.requests:
-        if isinstance(request, Generation):
-            stop = f", until {' or '.join(map(repr, request.stop))}" if request.stop else ""
-            print(
-                f"--- {request.max_new_tokens} tokens, temperature {request.temperature}, top-k {request.top_k}{stop}"
-            )

@@ -34,8 +34,6 @@ QUESTION_PAIRS = (
     ("Where is the Colosseum?", "Rome, Italy"),
 )
 
-_SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s|$)""")
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -68,16 +66,17 @@ def coqa(
     budget_tokens: int,
     cut: str = START,
     between: str = "\n\n",
+    stop: str = "\n",
 ) -> Prompt:
     """Section 3.5: the document, the history of the conversation, the question and "A:"; `turn` counts from 0.
 
     The history has the conversation's own answers, as the official score supposes. Unstated in the paper: line ends
     (`between` stands between turns; a question and its answer are lines), the end at which a long document is cut,
-    and where an answer ends (here: at a line end).
+    and where an answer ends (here before `stop`).
     """
     history = [f"Q: {one.question}\nA: {one.answers[0]}{between}" for one in conversation.turns[:turn]]
     question = f"Q: {conversation.turns[turn].question}\nA:"
-    return _fitted(conversation.story, "\n\n", history, question, count_tokens, budget_tokens, cut, ("\n",))
+    return _fitted(conversation.story, "\n\n", history, question, count_tokens, budget_tokens, cut, (stop,))
 
 
 def summary(
@@ -110,14 +109,15 @@ def natural_question(
     count_tokens: CountTokens,
     budget_tokens: int,
     pairs: Sequence[tuple[str, str]] = QUESTION_PAIRS,
+    stop: tuple[str, ...] = ("\n",),
 ) -> Prompt:
     """Section 3.8: example pairs of question and answer, "which helps the model infer the short answer style".
 
     Table 5 of the paper shows questions with a capital and a question mark, which the data set lacks: `asked` adds
-    them. Unstated in the paper: number, choice and layout of the pairs, and where an answer ends (here: at a line end).
+    them. Unstated in the paper: number, choice and layout of the pairs, and where an answer ends (here before `stop`).
     """
     shots = [f"Q: {asked(one)}\nA: {answer}\n\n" for one, answer in pairs]
-    return _fitted("", "", shots, f"Q: {asked(question)}\nA:", count_tokens, budget_tokens, START, ("\n",))
+    return _fitted("", "", shots, f"Q: {asked(question)}\nA:", count_tokens, budget_tokens, START, stop)
 
 
 def cloze(example: Cloze, count_tokens: CountTokens, budget_tokens: int, between: str = " ") -> Choices:
@@ -147,18 +147,6 @@ def asked(question: str) -> str:
     'Who wrote hamlet?'
     """
     return question[:1].upper() + question[1:].rstrip("? ") + "?"
-
-
-def first_sentences(text: str, count: int) -> str:
-    """The beginning of a text up to the end of its `count`-th sentence.
-
-    Unstated in the paper: what ends a sentence; here ., ! or ?, with closing quotes or brackets, before a space.
-
-    >>> first_sentences('He left. "Why?" she asked. Nobody knew.', 2)
-    'He left. "Why?"'
-    """
-    ends = [found.end() for found in _SENTENCE_END.finditer(text)]
-    return text[: ends[count - 1]] if len(ends) >= count else text
 
 
 def _fitted(

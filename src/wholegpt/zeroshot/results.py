@@ -42,6 +42,7 @@ def content(
     for name, (value, error) in numbers.items():
         metric, _, variant = name.partition(",")
         keyed |= {name: _written(value), f"{metric}_stderr,{variant}": _written(error)}
+    beside = task.beside(data, rows, setting)
     labels = [data.label] if data.label else []
     if len(data.examples) < total:
         labels.append(f"the first {len(data.examples):,} of {total:,} examples")
@@ -69,8 +70,8 @@ def content(
         "model": asdict(model),
         "wholegpt": __version__,
         "labels": labels,
-        "table": _lines(task, figures, numbers, labels, setting, model),
-        **task.beside(data, rows, setting),
+        "table": _lines(task, figures, numbers, labels, beside.get("notes", []), setting, model),
+        **beside,
     }
 
 
@@ -90,10 +91,14 @@ def _lines(
     figures: Mapping[str, Figure],
     numbers: Mapping[str, tuple[float, float]],
     labels: list[str],
+    remarks: list[str],
     setting: Setting,
     model: Model,
 ) -> list[dict[str, Any]]:
-    """A line for the first figure, and for each beside which something is published; the others are its notes."""
+    """A line for the first figure, and for each beside which something is published; the others are its notes.
+
+    `remarks` stand among the notes of the first line.
+    """
     first = next(iter(figures))
     shown = [
         name for name in figures if name == first or figures[name].paper or _reproduction(task, name, figures, model)
@@ -121,7 +126,7 @@ def _lines(
                 "error": _written(factor * error),
                 "protocol": task.protocol,
                 "verdict": _verdict(task, name, figure, factor * value, expected, size, reproduction, setting, model),
-                "notes": [*labels, *notes],
+                "notes": [*labels, *notes, *(remarks if name == first else [])],
             }
         )
     return lines

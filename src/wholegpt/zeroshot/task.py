@@ -110,7 +110,8 @@ class Task:
     groups: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     beside: Callable[[Data, Sequence[Row], Setting], Mapping[str, Any]] = lambda _data, _rows, _setting: {}
-    """What stands in the result beside the figures: baselines without a model, counts, lists."""
+    """What stands in the result beside the figures: baselines without a model, counts, lists; `notes` are sentences
+    that the table shows, too."""
     shots: str = ""
     """The option that is the number of example pairs, which --num-fewshot sets."""
     source: str = ""

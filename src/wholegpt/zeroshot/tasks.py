@@ -3,10 +3,33 @@
 import difflib
 
 from wholegpt.errors import UsageError
-from wholegpt.zeroshot import cloze, heldout, lambada, language, winograd
+from wholegpt.zeroshot import (
+    cloze,
+    coqa,
+    heldout,
+    lambada,
+    language,
+    natural_questions,
+    summaries,
+    translation,
+    winograd,
+)
 from wholegpt.zeroshot.task import Choice, Option, Task
 
-TASKS = {task.name: task for task in (*lambada.TASKS, *cloze.TASKS, *language.TASKS, *winograd.TASKS, *heldout.TASKS)}
+TASKS = {
+    task.name: task
+    for task in (
+        *lambada.TASKS,
+        *cloze.TASKS,
+        *language.TASKS,
+        *winograd.TASKS,
+        coqa.TASK,
+        summaries.TASK,
+        *translation.TASKS,
+        natural_questions.TASK,
+        *heldout.TASKS,
+    )
+}
 # What a run on its own corpus gives is no test set of the paper's, so `all` has it only where there is such a corpus.
 GROUPS = ("lm", "cloze", "generation", "table3", "all")
 
