@@ -52,10 +52,16 @@ FILES = {
 }
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory) -> Path:
+    """An empty cache."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def nothing_else(tmp_path_factory, monkeypatch) -> None:
-    """An empty cache, no mirror, no network."""
-    monkeypatch.setenv("WHOLEGPT_HOME", str(tmp_path_factory.mktemp("home")))
+def nothing_else(home, monkeypatch) -> None:
+    """No other cache, no mirror, no network."""
+    monkeypatch.setenv("WHOLEGPT_HOME", str(home))
     monkeypatch.delenv("WHOLEGPT_MIRROR", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -104,7 +110,7 @@ def values(name, rows, setting):
 Says = Callable[[Sample, int], str]
 
 
-class Rigged:
+class Dictated:
     """Runs a task with made-up texts; `says` gives that of a sample's request, without what comes at a stop string."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -138,5 +144,5 @@ class Rigged:
 
 
 @pytest.fixture
-def rigged(tokenizer: Tokenizer) -> Rigged:
-    return Rigged(tokenizer)
+def dictated(tokenizer: Tokenizer) -> Dictated:
+    return Dictated(tokenizer)

@@ -26,12 +26,12 @@ def files(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(run, data_dir, tmp_path_factory):
+def whole(run, data_dir, home, tmp_path_factory):
     """Every task that has data here, uninterrupted."""
     output = tmp_path_factory.mktemp("whole") / "results"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "RUN_TOKENS", 100)
-        patch.setenv("WHOLEGPT_HOME", str(output.parent / "home"))
+        patch.setenv("WHOLEGPT_HOME", str(home))
         evaluate(EvaluateOptions(run, output, "all", data_dir, batch_tokens=256))
     return output
 
@@ -141,11 +141,11 @@ def arguments(run, data_dir, output):
 
 
 @pytest.fixture(scope="module")
-def one(run, data_dir, tmp_path_factory):
+def one(run, data_dir, home, tmp_path_factory):
     """What one rank leaves."""
     output = tmp_path_factory.mktemp("one") / "results"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WHOLEGPT_HOME", str(output.parent / "home"))
+        patch.setenv("WHOLEGPT_HOME", str(home))
         evaluate(EvaluateOptions(run, output, "all", data_dir, device="cpu", batch_tokens=256))
     return output
 

@@ -62,6 +62,11 @@ def figures(run, rows, model=None, name="heldout", seed=0, shards=None):
     return values(name, found, given), TASKS[name].beside(data, found, given), found
 
 
+def test_a_model_that_is_no_run_says_what_it_needs(tokenizer, tmp_path):
+    with pytest.raises(WholeGPTError, match="needs a run that wholegpt trained, or --shards"):
+        TASKS["heldout"].read(Setting(tokenizer, 32, {}, model=tmp_path))
+
+
 def test_figures_are_those_of_the_held_out_texts(run, rows):
     model, tokenizer = load(run)
     texts = held_out(run)

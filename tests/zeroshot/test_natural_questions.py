@@ -37,40 +37,40 @@ def train(monkeypatch):
     monkeypatch.setattr(evalsets, "find", lambda *_, **__: found)
 
 
-def test_prompt(rigged):
-    (first, *_) = TASK.samples(QUESTIONS, rigged.setting(TASK, shots=1))
+def test_prompt(dictated):
+    (first, *_) = TASK.samples(QUESTIONS, dictated.setting(TASK, shots=1))
     assert first.prompt == (
         "Q: Who wrote the play Romeo and Juliet?\nA: William Shakespeare\n\nQ: Who wrote the play hamlet?\nA:"
     )
     (request,) = first.requests
     assert (request.stop, request.temperature, request.max_new_tokens) == (("\n",), 0, 32)
-    other = next(iter(TASK.samples(QUESTIONS, rigged.setting(TASK, shots=0, stop="line-or-mark"))))
+    other = next(iter(TASK.samples(QUESTIONS, dictated.setting(TASK, shots=0, stop="line-or-mark"))))
     assert other.prompt == "Q: Who wrote the play hamlet?\nA:" and other.requests[0].stop == ("\n", ".", ",")
 
 
-def test_no_example_is_a_tested_question(rigged):
+def test_no_example_is_a_tested_question(dictated):
     tested = Question("who wrote the play romeo and juliet", ("Shakespeare",))
-    (sample,) = TASK.samples([tested], rigged.setting(TASK, shots=4))
+    (sample,) = TASK.samples([tested], dictated.setting(TASK, shots=4))
     assert sample.prompt.count("Romeo and Juliet") == 0 and "Romeo" not in sample.prompt
     assert sample.prompt.endswith("Q: Who wrote the play romeo and juliet?\nA:")
 
 
-def test_right_and_wrong_everywhere(rigged):
-    rows = rigged.rows(TASK, QUESTIONS, lambda sample, _: f" {sample.notes['answers'][-1].upper()}.\n\nQ: next")
-    assert rigged.figures(TASK, rows) == {"em,none": 1, "em,most-confident": 1}
-    rows = rigged.rows(TASK, QUESTIONS, lambda *_: " xyzzy")
-    assert rigged.figures(TASK, rows) == {"em,none": 0, "em,most-confident": 0}
+def test_right_and_wrong_everywhere(dictated):
+    rows = dictated.rows(TASK, QUESTIONS, lambda sample, _: f" {sample.notes['answers'][-1].upper()}.\n\nQ: next")
+    assert dictated.figures(TASK, rows) == {"em,none": 1, "em,most-confident": 1}
+    rows = dictated.rows(TASK, QUESTIONS, lambda *_: " xyzzy")
+    assert dictated.figures(TASK, rows) == {"em,none": 0, "em,most-confident": 0}
 
 
-def test_articles_alone_are_an_empty_answer(rigged):
+def test_articles_alone_are_an_empty_answer(dictated):
     """The accepted answer "The The" is normalized to nothing, as every empty answer is: by the scripts, they match."""
-    rows = rigged.rows(TASK, QUESTIONS, lambda *_: "\n")
+    rows = dictated.rows(TASK, QUESTIONS, lambda *_: "\n")
     assert [row["em"] for row in rows] == [0, 0, 1]
     assert [row["confidence"] for row in rows] == [0, 0, 0]
 
 
-def test_confidence_is_the_product_of_the_probabilities(rigged):
-    setting = rigged.setting(TASK)
+def test_confidence_is_the_product_of_the_probabilities(dictated):
+    setting = dictated.setting(TASK)
     samples = list(TASK.samples(QUESTIONS, setting))
     texts = (Generated(" Moses", (5, 6), (math.log(0.5), math.log(0.25))), Generated(" ", (7,), (math.log(0.9),)))
     assert TASK.row(samples[0], texts[:1], setting)["confidence"] == pytest.approx(0.125)
@@ -78,11 +78,11 @@ def test_confidence_is_the_product_of_the_probabilities(rigged):
     assert TASK.row(samples[1], (), setting)["confidence"] == 0
 
 
-def test_the_most_confident(rigged):
+def test_the_most_confident(dictated):
     rows = [{"doc_id": number, "confidence": (number * 7 % 100) / 100, "em": number % 2 == 0} for number in range(399)]
     # 1 % of 399 is 3; 0.99 stands at 57, 157, 257, 357, of which the first three count: none is even.
     assert [row["doc_id"] for row in most_confident(rows, 4)] == [57, 157, 257, 357]
-    confident = TASK.figures(rigged.setting(TASK))["em,most-confident"]
+    confident = TASK.figures(dictated.setting(TASK))["em,most-confident"]
     assert confident.value(rows) == 0 and confident.error(rows) == 0
     rows[57]["em"] = True
     assert confident.value(rows) == pytest.approx(1 / 3)
@@ -91,21 +91,21 @@ def test_the_most_confident(rigged):
     assert confident.value(rows[:50]) == most_confident(rows[:50], 1)[0]["em"]  # one at least
 
 
-def test_36_of_3610(rigged):
+def test_36_of_3610(dictated):
     rows = [{"doc_id": number, "confidence": -number, "em": number < 36} for number in range(3610)]
-    found = TASK.figures(rigged.setting(TASK))
+    found = TASK.figures(dictated.setting(TASK))
     assert found["em,most-confident"].value(rows) == 1
     rows[35]["em"] = False
     assert found["em,most-confident"].value(rows) == pytest.approx(35 / 36)
 
 
-def test_table_5(rigged):
-    rows = rigged.rows(TASK, QUESTIONS, lambda sample, _: (" Shakespeare", " x y z", "")[sample.doc_id])
-    table = beside(Data(QUESTIONS), rows, rigged.setting(TASK))["table5"]
+def test_table_5(dictated):
+    rows = dictated.rows(TASK, QUESTIONS, lambda sample, _: (" Shakespeare", " x y z", "")[sample.doc_id])
+    table = beside(Data(QUESTIONS), rows, dictated.setting(TASK))["table5"]
     assert [entry["generated"] for entry in table][-1] == ""
     best = next(entry for entry in table if entry["generated"] == "Shakespeare")
     assert best["question"] == "Who wrote the play hamlet?" and best["correct"]
-    assert best["probability"] == round(0.5 ** len(rigged.tokenizer.encode_ordinary(" Shakespeare")), 4)
+    assert best["probability"] == round(0.5 ** len(dictated.tokenizer.encode_ordinary(" Shakespeare")), 4)
 
 
 def test_question_words():
@@ -121,49 +121,49 @@ def test_most_common_by_hand():
 
 
 @pytest.mark.usefixtures("train")
-def test_baseline_learnt_from_train(rigged):
+def test_baseline_learnt_from_train(dictated):
     tested = (Question("who came", ("Ann", "Eve")), Question("when", ("1998",)), Question("why", ("because",)))
-    rows = rigged.rows(TASK, tested, lambda *_: "x")
+    rows = dictated.rows(TASK, tested, lambda *_: "x")
     assert [row["question_word_answer"] for row in rows] == ["ann", "1999", ""]
-    assert rigged.figures(TASK, rows)["em,question-word"] == pytest.approx(1 / 3)
-    made = beside(Data(tested), rows, rigged.setting(TASK))
+    assert dictated.figures(TASK, rows)["em,question-word"] == pytest.approx(1 / 3)
+    made = beside(Data(tested), rows, dictated.setting(TASK))
     assert not made["notes"]
-    setting = rigged.setting(TASK, shots=2, shots_from="train")
+    setting = dictated.setting(TASK, shots=2, shots_from="train")
     prompt = next(iter(TASK.samples(tested, setting))).prompt
     assert prompt.count("Q:") == 3 and "Q: Who came?\nA:" in prompt and "Romeo" not in prompt
 
 
-def test_without_train_the_result_says_so(rigged):
-    rows = rigged.rows(TASK, QUESTIONS, lambda *_: "x")
-    assert "em,question-word" not in TASK.figures(rigged.setting(TASK))
-    made = beside(Data(QUESTIONS), rows, rigged.setting(TASK))
+def test_without_train_the_result_says_so(dictated):
+    rows = dictated.rows(TASK, QUESTIONS, lambda *_: "x")
+    assert "em,question-word" not in TASK.figures(dictated.setting(TASK))
+    made = beside(Data(QUESTIONS), rows, dictated.setting(TASK))
     assert made["notes"] == [
         "no baseline of question words: wholegpt data fetch natural-questions gets the training part"
     ]
     with pytest.raises(WholeGPTError, match="train part of natural-questions is missing"):
-        TASK.samples(QUESTIONS, rigged.setting(TASK, shots_from="train"))
+        TASK.samples(QUESTIONS, dictated.setting(TASK, shots_from="train"))
 
 
-def test_another_file_is_never_the_training_part(rigged, tmp_path: Path):
+def test_another_file_is_never_the_training_part(dictated, tmp_path: Path):
     """A folder with one file of the right format: it is the test, and must not teach the baseline."""
     (tmp_path / "nq_open").mkdir()
     line = '{"question": "who is it", "answer": ["Ann"]}\n'
     (tmp_path / "nq_open" / "mine.jsonl").write_text(line)
-    setting = replace(rigged.setting(TASK), data_dir=tmp_path)
+    setting = replace(dictated.setting(TASK), data_dir=tmp_path)
     data = TASK.read(setting)
     assert len(data.examples) == 1 and data.label == "not the paper's data (n = 1)"
     assert natural_questions._train(tmp_path)[0] is None
-    rows = rigged.rows(TASK, data.examples, lambda *_: "Ann", setting)
+    rows = dictated.rows(TASK, data.examples, lambda *_: "Ann", setting)
     assert rows[0]["question_word_answer"] is None
     (tmp_path / "nq_open" / "NQ-open.train.jsonl").write_text(line)
     assert natural_questions._train(tmp_path)[0] is None  # one line is not the training part
 
 
-def test_small_windows(rigged):
-    rows = rigged.rows(TASK, QUESTIONS, lambda *_: "x", rigged.setting(TASK, window=128))
+def test_small_windows(dictated):
+    rows = dictated.rows(TASK, QUESTIONS, lambda *_: "x", dictated.setting(TASK, window=128))
     assert all(row["dropped_shots"] > 0 and row["prompt"].endswith("?\nA:") for row in rows)
-    rows = rigged.rows(TASK, QUESTIONS, lambda *_: "x", rigged.setting(TASK, window=8))
-    made = beside(Data(QUESTIONS), rows, rigged.setting(TASK))["fit"]
+    rows = dictated.rows(TASK, QUESTIONS, lambda *_: "x", dictated.setting(TASK, window=8))
+    made = beside(Data(QUESTIONS), rows, dictated.setting(TASK))["fit"]
     assert made["impossible"] == 3
 
 

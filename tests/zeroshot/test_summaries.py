@@ -50,16 +50,16 @@ def test_rouge_by_hand():
     assert rouge("mayors", "mayor", "porter")["rouge1"] == 1 and rouge("mayors", "mayor", "none")["rouge1"] == 0
 
 
-def test_a_reference_in_one_line_is_split(rigged):
+def test_a_reference_in_one_line_is_split(dictated):
     joined = Article("1", ARTICLE.text, (" ".join(ARTICLE.highlights),))
-    one, other = rigged.rows(TASK, [joined, ARTICLE], lambda *_: "He was ill. The mayor left.")
+    one, other = dictated.rows(TASK, [joined, ARTICLE], lambda *_: "He was ill. The mayor left.")
     assert one["target"] == other["target"] == "The mayor left .\nHe was ill ."
     assert one["rougeLsum,tldr"] == 1 and one["rougeL,tldr"] == pytest.approx(3 / 6)
 
 
-def test_four_rows(rigged):
+def test_four_rows(dictated):
     said = (" The mayor left. He was ill.\n\nIt rained. Then more.", "xyzzy")
-    (row,) = rigged.rows(TASK, [ARTICLE], lambda _, place: said[place])
+    (row,) = dictated.rows(TASK, [ARTICLE], lambda _, place: said[place])
     assert row["prompt"] == f"{ARTICLE.text}\nTL;DR:" and row["prompt_no_hint"] == f"{ARTICLE.text}\n"
     assert row["prediction"] == "The mayor left.\nHe was ill.\nIt rained."
     assert row["summaries"]["no-hint"] == "xyzzy"
@@ -69,46 +69,46 @@ def test_four_rows(rigged):
     # 6 words of the reference in the 8 of the summary.
     assert row["rouge1,tldr"] == pytest.approx(2 * 6 / (6 + 8)) and row["rouge,no-hint"] == 0
     assert set(row["logprobs"]) == {"tldr", "no-hint"}
-    found = rigged.figures(TASK, [row])
+    found = dictated.figures(TASK, [row])
     assert next(iter(found)) == "rouge,tldr" and len(found) == 20
-    table = beside(Data([ARTICLE]), [row], rigged.setting(TASK))["table4"]
+    table = beside(Data([ARTICLE]), [row], dictated.setting(TASK))["table4"]
     assert table["Lede-3"]["paper"] == [40.38, 17.66, 36.62, 31.55]
     assert table["GPT-2 no hint"]["ours"] == [0, 0, 0, 0]
-    first, second = rigged.requests
+    first, second = dictated.requests
     assert (first.top_k, first.temperature, first.max_new_tokens) == (2, 1.0, 100)
     assert first.seed != second.seed and first.prompt[: len(second.prompt) - 1] == second.prompt[:-1]
 
 
-def test_the_seed_draws_sentences_and_noise(rigged):
+def test_the_seed_draws_sentences_and_noise(dictated):
     articles = [Article(str(number), ARTICLE.text, ARTICLE.highlights) for number in range(20)]
-    rows = rigged.rows(TASK, articles, lambda *_: "x")
-    assert rows == rigged.rows(TASK, articles, lambda *_: "x")
+    rows = dictated.rows(TASK, articles, lambda *_: "x")
+    assert rows == dictated.rows(TASK, articles, lambda *_: "x")
     assert len({row["summaries"]["random-3"] for row in rows}) > 3
-    assert len({request.seed for request in rigged.requests}) == 2 * len(articles)
+    assert len({request.seed for request in dictated.requests}) == 2 * len(articles)
 
 
-def test_right_and_wrong_everywhere(rigged):
+def test_right_and_wrong_everywhere(dictated):
     for said, score in (("The mayor left. He was ill.", 1), ("xyzzy", 0), ("", 0), ("\n\n", 0)):
-        rows = rigged.rows(TASK, [ARTICLE], lambda *_, said=said: said)
-        found = rigged.figures(TASK, rows)
+        rows = dictated.rows(TASK, [ARTICLE], lambda *_, said=said: said)
+        found = dictated.figures(TASK, rows)
         assert [found["rouge,tldr"], found["rouge,no-hint"]] == [score, score]
 
 
-def test_long_articles_lose_their_end(rigged):
+def test_long_articles_lose_their_end(dictated):
     long = Article("1", "First things. " + "word " * 600, ("First things .",))
-    setting = rigged.setting(TASK, window=128)
-    (row,) = rigged.rows(TASK, [long], lambda *_: "First things.", setting)
+    setting = dictated.setting(TASK, window=128)
+    (row,) = dictated.rows(TASK, [long], lambda *_: "First things.", setting)
     assert row["prompt"].startswith("First things. word") and row["prompt"].endswith("word\nTL;DR:")
-    assert all(len(request.prompt) + request.max_new_tokens <= 128 for request in rigged.requests)
-    assert {request.max_new_tokens for request in rigged.requests} == {64}  # half of the window
+    assert all(len(request.prompt) + request.max_new_tokens <= 128 for request in dictated.requests)
+    assert {request.max_new_tokens for request in dictated.requests} == {64}  # half of the window
     made = beside(Data([long]), [row], setting)["fit"]
     assert made["cut"] == 1 and made["cut_tokens"] > 500
-    tiny = rigged.rows(TASK, [long], lambda *_: "x", rigged.setting(TASK, window=8))
+    tiny = dictated.rows(TASK, [long], lambda *_: "x", dictated.setting(TASK, window=8))
     assert tiny[0]["impossible"] and tiny[0]["rouge,tldr"] == 0
     assert tiny[0]["rouge1,lead-3"] > 0  # which needs no model
 
 
-def test_a_missing_package_is_named(monkeypatch, rigged, tmp_path: Path):
+def test_a_missing_package_is_named(monkeypatch, dictated, tmp_path: Path):
     (tmp_path / "test.jsonl").write_text('{"article": "One.", "highlights": "One ."}\n')
     imported = builtins.__import__
 
@@ -119,15 +119,15 @@ def test_a_missing_package_is_named(monkeypatch, rigged, tmp_path: Path):
 
     monkeypatch.setattr(builtins, "__import__", without)
     summaries._scorer.cache_clear()
-    setting = rigged.setting(TASK)
+    setting = dictated.setting(TASK)
     with pytest.raises(WholeGPTError, match=r"rouge-score: pip install 'wholegpt\[eval\]'"):
         TASK.read(type(setting)(setting.tokenizer, 64, setting.options, data_dir=tmp_path))
 
 
-def test_lead_3_of_real_articles(rigged, shared: Path):
+def test_lead_3_of_real_articles(dictated, shared: Path):
     """100 articles of the test set: near what the paper has for all 11,490."""
     articles = list(cnn_dailymail.read_jsonl(Stored(shared / "eval" / "cnndm" / "realsumm_cnndm_test100.jsonl.gz")))
-    found = rigged.figures(TASK, rigged.rows(TASK, articles, lambda *_: ""))
+    found = dictated.figures(TASK, dictated.rows(TASK, articles, lambda *_: ""))
     lead_3 = [round(100 * found[f"{name},lead-3"], 2) for name in ("rouge1", "rouge2", "rougeLsum", "rouge")]
     # The paper: 40.38, 17.66, 36.62, 31.55. rouge-score gives these values, too, for sentences cut by hand at " . ".
     assert lead_3 == [41.06, 17.47, 37.21, 31.91]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wholegpt.artifact import fingerprint, read_manifest
+from wholegpt.artifact import MANIFEST, fingerprint, read_manifest
 from wholegpt.documents import TRAIN
-from wholegpt.errors import UsageError, WholeGPTError
+from wholegpt.errors import WholeGPTError
 from wholegpt.inference.requests import Scored
 from wholegpt.inference.scoring import windows
 from wholegpt.training.shard_files import VAL
@@ -84,9 +84,10 @@ def _next_end(tokens: Tokens, start: int, eot: int) -> int:
 def _shards(setting: Setting) -> Path:
     """The shards to read; WholeGPTError where they were made with another tokenizer: their ids would stand for other
     text."""
-    if not (setting.shards or setting.model):
-        raise UsageError("this task needs a run, or --shards")
-    shards = setting.shards or shards_of(setting.model or Path())
+    model = setting.model or Path()
+    if not setting.shards and not (model / MANIFEST).is_file():
+        raise WholeGPTError("needs a run that wholegpt trained, or --shards")
+    shards = setting.shards or shards_of(model)
     theirs, ours = tokenizer_of(shards), setting.tokenizer
     if (theirs.vocabulary, theirs.merges, theirs.pattern) != (ours.vocabulary, ours.merges, ours.pattern):
         raise WholeGPTError(

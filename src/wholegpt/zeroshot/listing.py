@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from wholegpt.errors import WholeGPTError
 from wholegpt.inference.requests import Generation
 from wholegpt.tokenizer import Tokenizer
@@ -18,16 +15,16 @@ BYTES = Tokenizer([bytes([number]) for number in range(256)], [], {})
 
 
 def show(data_dir: Path | None, as_json: bool) -> None:
-    """Print every task: version, groups, data, options."""
+    """Print every task: version, groups, data, options with their defaults."""
     entries = [_entry(task, data_dir) for task in TASKS.values()]
     if as_json:
         print(json.dumps(entries, ensure_ascii=False, indent=2))
         return
-    table = Table("task", "version", "groups", "data", "options, with their defaults")
     for entry in entries:
-        options = "\n".join(f"{name}={option['default']}" for name, option in entry["options"].items())
-        table.add_row(entry["task"], str(entry["version"]), ", ".join(entry["groups"]), entry["data"], options)
-    Console().print(table)
+        print(f"{entry['task']:<18} version {entry['version']}, {', '.join(entry['groups'])}: {entry['data']}")
+        for name, option in entry["options"].items():
+            choices = f" ({', '.join(map(str, option['choices']))})" if option["choices"] else ""
+            print(f"    {name}={option['default']}  {option['text']}{choices}")
 
 
 def _entry(task: Task, data_dir: Path | None) -> dict[str, Any]:
