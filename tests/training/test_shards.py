@@ -136,7 +136,7 @@ def test_copies_are_never_on_both_sides(saved, tokenizer, tmp_path):
 def test_a_corpus_keeps_its_parts(run, tmp_path):
     corpus, tokenizer = run.parent / "corpus", str(run.parent / "tokenizer")
     assert [(source.path.name, source.part) for source in shards.sources(ShardsOptions(corpus, tmp_path))] == [
-        ("train.jsonl.zst", "train"), ("heldout.jsonl.zst", "val"),
+        ("part-00000.parquet", "train"), ("heldout-00000.parquet", "val"),
     ]  # fmt: skip
     with pytest.raises(UsageError, match="has its held-out part already: leave out --held-out and --seed"):
         build(ShardsOptions(corpus, tmp_path / "shards", tokenizer, held_out=0.1))
