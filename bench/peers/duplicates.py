@@ -17,7 +17,7 @@ from wholegpt.ngrams.words import Texts
 
 os.environ["POLARS_MAX_THREADS"] = "1"  # before it is imported
 
-BANDS, ROWS = 14, 8
+BANDS, ROWS, THRESHOLD = 14, 8, 0.5
 Pair = tuple[int, int]
 _WORDS = re.compile(r"\w+")
 
@@ -131,17 +131,24 @@ def stage(files: list[Path], folder: Path, edges: Callable[[Any, Any], Any]) -> 
     """Files of documents to files without near-duplicates, all in memory; returns how many documents are left."""
     import polars as pl
 
-    keys, standing = [], []
+    keys, standing, sets, bounds = [], [], [], [np.zeros(1, np.int64)]
     for file in files:
         column = parquet.ParquetFile(file).read(["text"]).combine_chunks()["text"].chunk(0)
-        keys.append(minhash.band_keys(hashing.ngram_hashes(Texts.of_arrow(column), 5), BANDS, ROWS))
+        grams = hashing.ngram_hashes(Texts.of_arrow(column), 5)
+        keys.append(minhash.band_keys(grams, BANDS, ROWS))
+        distinct = hashing.distinct(grams)
+        sets.append(distinct.hashes)
+        bounds.append(distinct.sizes)
         lengths = pl.col("text").str.len_chars().alias("length")
         standing.append(pl.scan_parquet(file).select("karma", lengths, "id").collect())
     documents = pl.concat(standing).with_row_index("number")
     rule = documents.sort("karma", "length", "id", descending=[True, True, False], nulls_last=True)
     order = np.empty(len(documents), np.int32)
     order[rule["number"].to_numpy()] = np.arange(len(documents))
-    gone = components(edges(np.ascontiguousarray(np.concatenate(keys).T), order), order)
+    pairs = edges(np.ascontiguousarray(np.concatenate(keys).T), order)
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    found = hashing.Grams(np.concatenate(sets), np.cumsum(np.concatenate(bounds)))
+    gone = components(pairs[hashing.jaccard(found, pairs[:, 0], pairs[:, 1]) >= THRESHOLD], order)
     stays = np.ones(len(documents), bool)
     stays[list(gone)] = False
     folder.mkdir()
