@@ -6,6 +6,7 @@ once it is theirs. They may be started in any order, and one that died may be st
 """
 
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,8 +53,8 @@ def writing(artifact: Artifact, backend: Backend) -> Iterator[Path]:
         raise Interrupted("interrupted; the same command goes on where it was") from None
     finally:
         local.close(kill=True)
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def mine(tasks: Sequence[Task], backend: Backend) -> list[Task]:
@@ -109,13 +110,12 @@ def _wait(what: str, heard: float, told: float, backend: Backend) -> float:
     return told
 
 
-def _handle_termination() -> Any:
-    """SIGTERM becomes a Ctrl-C, where this is the main thread; the handler that was there."""
+def _handle_termination() -> dict[int, Any]:
+    """SIGTERM and Ctrl-C raise KeyboardInterrupt, where this is the main thread; the handlers that were there."""
 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
-    try:
-        return signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:
-        return None
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}

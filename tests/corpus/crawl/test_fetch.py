@@ -203,7 +203,7 @@ def interrupted(source: Path, output: Path, how: signal.Signals, seconds: float)
 
 def test_killed_at_random_moments(site, tmp_path, read_pages):
     """Until the work is done; what comes out is that of an uninterrupted crawl, and what was done is not asked for."""
-    site.delay, numbers = 0.01, random.Random()
+    site.delay, numbers = 0.02, random.Random()
     source = write_links(tmp_path / "links.parquet", wide(site, 250))
     fetch(options(source, tmp_path / "whole", shards=2))
     whole, asked = pages(tmp_path / "whole", read_pages), sum(site.asked.values())
@@ -221,7 +221,7 @@ def test_killed_at_random_moments(site, tmp_path, read_pages):
 
 
 def test_interrupted_it_says_so_and_goes_on(site, tmp_path, read_pages):
-    site.delay = 0.01
+    site.delay = 0.05  # long enough to be met at work
     source = write_links(tmp_path / "links.parquet", wide(site, 200))
     assert interrupted(source, tmp_path / "pages", signal.SIGINT, 0.05) == 130
     assert subprocess.run(command(source, tmp_path / "pages"), capture_output=True, check=False).returncode == 0
