@@ -189,15 +189,12 @@ def signatures(texts: list[str], rounds: int) -> None:
     print(f"\nsignatures: {statistics.median(ratios):,.0f} x datatrove's ({rate:.0f} documents/s)")
 
 
-def bands_beside_polars(texts: list[str], rounds: int) -> None:
-    """From the keys of twenty times as many documents to clusters: our sort beside Polars, one thread each."""
-    if not importlib.util.find_spec("polars"):
-        print("polars is not installed: left out")
-        return
+def bands(texts: list[str], rounds: int) -> None:
+    """From the keys of twenty times as many documents to clusters: our sort beside Polars and Dask, one thread each."""
+    peers = [name for name in duplicates.EDGES if importlib.util.find_spec(name)]
     keys = np.tile(minhash.band_keys(hashing.ngram_hashes(Texts.of(texts), WORDS), BANDS, ROWS), (20, 1))
     keys ^= np.repeat(np.arange(20, dtype=np.uint64), len(texts))[:, None] << np.uint64(3)
-    order = np.arange(len(keys), dtype=np.int32)
-    by_band = np.ascontiguousarray(keys.T)
+    order, by_band = np.arange(len(keys), dtype=np.int32), np.ascontiguousarray(keys.T)
 
     def sort() -> dict[int, int]:
         pairs = np.zeros((0, 2), np.int64)
@@ -205,25 +202,26 @@ def bands_beside_polars(texts: list[str], rounds: int) -> None:
             pairs = near_duplicates.unique(np.concatenate([pairs, sharing(band, order)]))
         return components(pairs, order)
 
-    def group() -> dict[int, int]:
-        return components(duplicates.polars_edges(by_band, order), order)
-
-    assert sort() == group()
-    ratios = []
-    for _ in range(rounds):
+    found, ratios = sort(), {name: list[float]() for name in peers}
+    for number in range(rounds + 1):
         start = time.process_time()
         sort()
-        middle = time.process_time()
-        group()
-        ratios.append((time.process_time() - middle) / (middle - start))
-    print(f"\nclusters of {len(keys):,} documents by their keys: {statistics.median(ratios):.2f} x Polars")
+        seconds = time.process_time() - start
+        for name in peers:
+            start = time.process_time()
+            same = components(duplicates.EDGES[name](by_band, order), order) == found
+            assert same, name
+            if number:  # the first round loads code
+                ratios[name].append((time.process_time() - start) / seconds)
+    shown = ", ".join(f"{statistics.median(times):.2f} x {name}" for name, times in ratios.items())
+    print(f"\nclusters of {len(keys):,} documents by their keys, the same from all: {shown}")
 
 
 def stage(texts: list[str], rounds: int) -> None:
     """Files of documents to files without near-duplicates in one process: all our stages, which keep what they made in
     files and read the text twice, beside the same in memory with Polars or Dask, by our keys and our check."""
     near_duplicates.run = keeping.run = in_this_process  # type: ignore[attr-defined]
-    peers = [name for name in duplicates.STAGES if importlib.util.find_spec(name)]
+    peers = [name for name in duplicates.EDGES if importlib.util.find_spec(name)]
     print("\nfiles to files, processor time: ", end="")
     with tempfile.TemporaryDirectory() as folder:
         files = write_documents(texts, Path(folder))
@@ -236,7 +234,7 @@ def stage(texts: list[str], rounds: int) -> None:
             kept["wholegpt"] = report.counts["near-duplicates/out"]
             for name in peers:
                 start = time.process_time()
-                kept[name] = duplicates.STAGES[name](files, Path(folder) / f"{name}{number}")
+                kept[name] = duplicates.stage(files, Path(folder) / f"{name}{number}", duplicates.EDGES[name])
                 if number:  # the first round loads code
                     ratios[name].append((time.process_time() - start) / seconds)
     print(", ".join(f"{statistics.median(found):.2f} x {name}" for name, found in ratios.items()))
@@ -280,7 +278,7 @@ def search(texts: list[str], rounds: int) -> None:
 
 
 SECTIONS: dict[str, Callable[..., None]] = {
-    "near": near, "grams": grams, "search": search, "signatures": signatures, "bands": bands_beside_polars,
+    "near": near, "grams": grams, "search": search, "signatures": signatures, "bands": bands,
     "stage": stage,
 }  # fmt: skip
 

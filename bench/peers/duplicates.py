@@ -128,7 +128,8 @@ def dask_edges(keys: Any, order: Any) -> Any:
 
 
 def stage(files: list[Path], folder: Path, edges: Callable[[Any, Any], Any]) -> int:
-    """Files of documents to files without near-duplicates, all in memory; returns how many documents are left."""
+    """Files of documents to files without near-duplicates and files of those, all in memory; returns how many documents
+    are left."""
     import polars as pl
 
     keys, standing, sets, bounds = [], [], [], [np.zeros(1, np.int64)]
@@ -154,14 +155,12 @@ def stage(files: list[Path], folder: Path, edges: Callable[[Any, Any], Any]) -> 
     folder.mkdir()
     begin = 0
     for file, part in zip(files, standing, strict=True):
-        kept = pl.read_parquet(file).filter(stays[begin : begin + len(part)])
-        kept.write_parquet(folder / file.name, compression="zstd", compression_level=1)
+        whole, here = pl.read_parquet(file), stays[begin : begin + len(part)]
+        for name, rows in (("kept", whole.filter(here)), ("gone", whole.filter(~here).select("id", "url", "text"))):
+            rows.write_parquet(folder / f"{name}-{file.name}", compression="zstd", compression_level=1)
         begin += len(part)
     return int(stays.sum())
 
 
-STAGES: dict[str, Callable[[list[Path], Path], int]] = {
-    "polars": lambda files, folder: stage(files, folder, polars_edges),
-    "dask": lambda files, folder: stage(files, folder, dask_edges),
-}
+EDGES: dict[str, Callable[[Any, Any], Any]] = {"polars": polars_edges, "dask": dask_edges}
 PEERS = {"datasketch": datasketch, "rensa": rensa, "rensa CMinHash": rensa_c, "gaoya": gaoya}

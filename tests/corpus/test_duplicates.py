@@ -168,16 +168,16 @@ def test_pairs_are_those_with_the_same_key():
 
 
 def test_pairs_are_verified_alike_however_few_sets_are_in_memory(tmp_path, monkeypatch):
-    rows = [document(f"{seed}{copy}", " ".join(edited(words(seed), 0.04 * copy, copy)))
+    rows = [document(f"{seed}{copy}", " ".join(edited(words(seed), 0.02 * copy, copy)))
             for seed in range(9) for copy in range(5)]  # fmt: skip
-    near(tmp_path, [rows[:20], rows[20:]], NearOptions("25x5", near_threshold=0.7))
+    near(tmp_path, [rows[:20], rows[20:]], NearOptions("25x5", near_threshold=0.6))
     folders = [tmp_path / "work" / "gather" / f"{number:05d}" for number in range(2)]
     sets = [done / name for done in folders for name in ("grams.npy", "bounds.npy", "numbers.npy")]
     pairs = tmp_path / "work" / "pairs" / "pairs" / near_duplicates.PAIRS
     monkeypatch.setattr(near_duplicates, "HASHES_AT_ONCE", 1000)
     (tmp_path / "small").mkdir()
     counts = near_duplicates.verify(
-        Shard("0", (pairs, *sets), (0,)), tmp_path / "small", NearOptions("25x5", near_threshold=0.7)
+        Shard("0", (pairs, *sets), (0,)), tmp_path / "small", NearOptions("25x5", near_threshold=0.6)
     )
     assert 0 < counts["alike"] < counts["pairs"]
     whole = np.load(tmp_path / "work" / "verify" / f"{0:012d}" / near_duplicates.PAIRS)
