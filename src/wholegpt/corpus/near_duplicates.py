@@ -40,7 +40,7 @@ GRAMS, BOUNDS, NUMBERS = "grams.npy", "bounds.npy", "numbers.npy"
 # Pairs of a shard of `verify`.
 PAIRS_A_SHARD = 50_000
 # Hashes of sets that `verify` has in memory.
-HASHES_AT_ONCE = 2**23
+HASHES_AT_ONCE = 2**21
 # Of a document without a 5-gram.
 NO_KEY = np.uint64(0)
 Pairs = NDArray[np.int64]
@@ -161,16 +161,17 @@ def verify(shard: Shard, folder: Path, options: NearOptions) -> dict[str, int]:
     """Stage: of a slice of the pairs those that are as alike as asked."""
     start = int(shard.values[0])
     pairs = np.load(shard.inputs[0], mmap_mode="r")[start : start + PAIRS_A_SHARD].copy()
-    grams, bounds, numbers = (shard.inputs[place::3] for place in (1, 2, 3))
-    there = np.concatenate([np.load(path) for path in numbers])
-    sizes = np.concatenate([np.diff(np.load(path)) for path in bounds])
+    paths = zip(*(shard.inputs[place::3] for place in (1, 2, 3)), strict=True)
+    gathered = [(grams, np.load(bounds), np.load(numbers)) for grams, bounds, numbers in paths]
+    there = np.concatenate([numbers for *_, numbers in gathered])
+    sizes = np.concatenate([np.diff(bounds) for _, bounds, _ in gathered])
     blocks = np.cumsum(sizes[np.searchsorted(there, pairs)].sum(axis=1)) // HASHES_AT_ONCE
     alike = np.zeros(len(pairs), bool)
     for block in np.unique(blocks):
         here = np.flatnonzero(blocks == block)
         wanted = np.unique(pairs[here])
         left, right = np.searchsorted(wanted, pairs[here]).T
-        sets = _chosen(wanted, grams, bounds, numbers)
+        sets = _chosen(wanted, gathered)
         alike[here] = hashing.jaccard(sets, left, right) >= options.near_threshold
     np.save(folder / PAIRS, pairs[alike])
     return {"pairs": len(pairs), "alike": int(alike.sum())}
@@ -190,12 +191,14 @@ def choose(shard: Shard, folder: Path, _options: NearOptions) -> dict[str, int]:
     return {"dropped": len(gone)}
 
 
-def _chosen(wanted: Numbers, grams: Sequence[Path], bounds: Sequence[Path], numbers: Sequence[Path]) -> Grams:
-    """The sets of some documents, whose numbers ascend, out of what was gathered."""
+def _chosen(wanted: Numbers, gathered: Sequence[tuple[Path, Numbers, Numbers]]) -> Grams:
+    """The sets of some documents, whose numbers ascend, from what was gathered: by file hashes, bounds and numbers."""
     sets = [np.zeros(0, np.int64)]
-    for content, ends, there in zip(grams, bounds, numbers, strict=True):
-        places, hashes = np.load(ends), np.load(content, mmap_mode="r")
-        sets += [hashes[places[index] : places[index + 1]] for index in np.flatnonzero(np.isin(np.load(there), wanted))]
+    for path, bounds, numbers in gathered:
+        indices = np.flatnonzero(np.isin(numbers, wanted, assume_unique=True))
+        if len(indices):
+            hashes = np.load(path, mmap_mode="r")
+            sets += [hashes[bounds[index] : bounds[index + 1]].copy() for index in indices]
     return Grams(np.concatenate(sets), np.cumsum([0, *map(len, sets[1:])]))
 
 
