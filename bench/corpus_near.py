@@ -1,13 +1,13 @@
 """Near-duplicates beside other people's: recall by share of edited words, wrong merges, processor time of one thread.
 
-    python bench/corpus_near.py [--text corpus-000.jsonl.zst ...] [--documents 4000] [--rounds 3]
+    python bench/corpus_near.py [--text corpus-000.jsonl.zst ...] [--documents 4000] [--rounds 3] [--sections near]
 
 Texts are cut from books into documents of about 2.3 KB; 30 % of them are copies with 0, 2, 5 or 10 % of their words
 replaced. Each finder says which pairs are alike (14 bands of 8 rows, word 5-grams); clusters are the components. A copy
 is recalled if it is in its original's cluster, a merge is wrong if a cluster has two originals. Figures are medians
 over rounds in which the finders take turns, of the processor time of the process; a ratio above 1 says how many times
 faster we are.
-Peers that are not installed are left out and named: datasketch, rensa, gaoya, polars.
+Peers that are not installed are left out and named: datasketch, rensa, gaoya, datatrove (with spacy), polars, dask.
 """
 
 import argparse
@@ -15,32 +15,36 @@ import importlib.util
 import random
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from peers import duplicates
-from peers.duplicates import BANDS, ROWS, Pair
+from peers.duplicates import BANDS, ROWS, THRESHOLD, Pair
 
 from wholegpt import documents
-from wholegpt.corpus import builtin
-from wholegpt.corpus.near_duplicates import WORDS, components, sharing
+from wholegpt.corpus import builtin, keeping, near_duplicates, records
+from wholegpt.corpus.near_duplicates import WORDS, NearOptions, components, sharing
 from wholegpt.ngrams import hashing, minhash
+from wholegpt.ngrams.index import Index
 from wholegpt.ngrams.words import Texts
+from wholegpt.runner import Backend, Report, Shard
+from wholegpt.runner.work import Task, attempt, stage_name
 
 EDITS = (0.0, 0.02, 0.05, 0.10)
 CHARACTERS = 2300
-THRESHOLD = 0.5
 BATCH = 256
 
 
 def pieces(paths: list[Path], count: int) -> list[str]:
-    """Documents of about 2.3 KB, cut at spaces, each different."""
+    """Documents of about 2.3 KB out of books, cut at spaces, each different."""
     found: dict[str, None] = {}
     source = (document for path in paths for document in documents.read(path)) if paths else builtin.read("builtin:kjv")
     for document in source:
+        if document.metadata.get("kind", "book") not in ("book", "story"):
+            continue
         words = document.text.split(" ")
         start = 0
         while start < len(words) and len(found) < count:
@@ -165,43 +169,118 @@ def grams(texts: list[str], rounds: int) -> None:
     )
 
 
-def bands_beside_polars(texts: list[str], rounds: int) -> None:
-    """From keys to clusters: our sort beside Polars' group-by, on the same keys, one thread each."""
-    if not importlib.util.find_spec("polars"):
-        print("polars is not installed: left out")
+def signatures(texts: list[str], rounds: int) -> None:
+    """The step from text to signatures beside datatrove's, on few documents, and without its files."""
+    if not all(map(importlib.util.find_spec, ("datatrove", "spacy"))):
+        print("datatrove with spacy is not installed: left out")
         return
-    import os
-
-    os.environ["POLARS_MAX_THREADS"] = "1"
-    import polars
-
-    sets = hashing.distinct(hashing.ngram_hashes(Texts.of(texts), WORDS))
-    keys = np.tile(minhash.band_keys(sets, BANDS, ROWS), (20, 1))
-    copies = np.repeat(np.arange(20, dtype=np.uint64), len(texts))
-    keys ^= copies[:, None] << np.uint64(3)
-    order = np.arange(len(keys))
-
-    def sort() -> set[Pair]:
-        return {tuple(p) for p in np.concatenate([sharing(keys[:, b].copy(), order) for b in range(BANDS)]).tolist()}
-
-    def group() -> set[Pair]:
-        found: set[Pair] = set()
-        for band in range(BANDS):
-            frame = polars.DataFrame({"key": keys[:, band], "row": order})
-            members = frame.group_by("key").agg(polars.col("row").sort()).filter(polars.col("row").list.len() > 1)
-            for rows in members["row"].to_list():
-                found |= {(rows[0], row) for row in rows[1:]} | set(pairwise(rows))
-        return found
-
-    assert sort() == group()
-    ratios = []
+    theirs = duplicates.datatrove()
+    theirs(texts[0])
+    few = texts[:200]
+    ratios, rate = [], 0.0
     for _ in range(rounds):
         start = time.process_time()
-        sort()
+        minhash.band_keys(hashing.ngram_hashes(Texts.of(texts), WORDS), BANDS, ROWS)
         middle = time.process_time()
-        group()
-        ratios.append((time.process_time() - middle) / (middle - start))
-    print(f"\npairs of {len(keys):,} documents by their keys: {statistics.median(ratios):.2f} x Polars")
+        for text in few:
+            theirs(text)
+        rate = len(few) / (time.process_time() - middle)
+        ratios.append(len(texts) / (middle - start) / rate)
+    print(f"\nsignatures: {statistics.median(ratios):,.0f} x datatrove's ({rate:.0f} documents/s)")
+
+
+def bands(texts: list[str], rounds: int) -> None:
+    """From the keys of twenty times as many documents to clusters: our sort beside Polars and Dask, one thread each."""
+    peers = [name for name in duplicates.EDGES if importlib.util.find_spec(name)]
+    keys = np.tile(minhash.band_keys(hashing.ngram_hashes(Texts.of(texts), WORDS), BANDS, ROWS), (20, 1))
+    keys ^= np.repeat(np.arange(20, dtype=np.uint64), len(texts))[:, None] << np.uint64(3)
+    order, by_band = np.arange(len(keys), dtype=np.int32), np.ascontiguousarray(keys.T)
+
+    def sort() -> dict[int, int]:
+        pairs = np.zeros((0, 2), np.int64)
+        for band in by_band:
+            pairs = near_duplicates.unique(np.concatenate([pairs, sharing(band, order)]))
+        return components(pairs, order)
+
+    found, ratios = sort(), {name: list[float]() for name in peers}
+    for number in range(rounds + 1):
+        start = time.process_time()
+        sort()
+        seconds = time.process_time() - start
+        for name in peers:
+            start = time.process_time()
+            same = components(duplicates.EDGES[name](by_band, order), order) == found
+            assert same, name
+            if number:  # the first round loads code
+                ratios[name].append((time.process_time() - start) / seconds)
+    shown = ", ".join(f"{statistics.median(times):.2f} x {name}" for name, times in ratios.items())
+    print(f"\nclusters of {len(keys):,} documents by their keys, the same from all: {shown}")
+
+
+def stage(texts: list[str], rounds: int) -> None:
+    """Files of documents to files without near-duplicates in one process: all our stages, which keep what they made in
+    files and read the text twice, beside the same in memory with Polars or Dask, by our keys and our check."""
+    near_duplicates.run = keeping.run = in_this_process  # type: ignore[attr-defined]
+    peers = [name for name in duplicates.EDGES if importlib.util.find_spec(name)]
+    print("\nfiles to files, processor time: ", end="")
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_documents(texts, Path(folder))
+        ratios: dict[str, list[float]] = {name: [] for name in peers}
+        kept: dict[str, int] = {}
+        for number in range(rounds + 1):
+            start = time.process_time()
+            report = near_duplicates.remove(files, Path(folder) / f"out{number}", NearOptions(), Backend())
+            seconds = time.process_time() - start
+            kept["wholegpt"] = report.counts["near-duplicates/out"]
+            for name in peers:
+                start = time.process_time()
+                kept[name] = duplicates.stage(files, Path(folder) / f"{name}{number}", duplicates.EDGES[name])
+                if number:  # the first round loads code
+                    ratios[name].append((time.process_time() - start) / seconds)
+    print(", ".join(f"{statistics.median(found):.2f} x {name}" for name, found in ratios.items()))
+    print(f"{len(texts):,} documents, kept: {', '.join(f'{count:,} {name}' for name, count in kept.items())}")
+
+
+def write_documents(texts: list[str], folder: Path) -> list[Path]:
+    """The texts as eight files of the corpus."""
+    files = [folder / f"{number}.parquet" for number in range(8)]
+    for number, file in enumerate(files):
+        with records.writer(file) as writer:
+            for index in range(number, len(texts), len(files)):
+                writer.write({"text": texts[index], "id": f"{index:08d}", "url": f"http://example.org/{index}"})
+    return files
+
+
+def in_this_process(
+    function: Callable[..., dict[str, int]], shards: list[Shard], output: Path, options: object, _backend: Backend
+) -> Report:
+    """`runner.run` without workers, whose processor time would be missing here."""
+    output.mkdir(parents=True, exist_ok=True)
+    report = Report()
+    for shard in shards:
+        outcome = attempt(Task(stage_name(function), shard, options, output, "", shard.size()))
+        assert outcome.counts is not None, outcome.traceback
+        report.folders.append(output / shard.name)
+        report.counts.update(outcome.counts)
+    return report
+
+
+def search(texts: list[str], rounds: int) -> None:
+    """The pass over training text against an index of 2 million 8-grams, none of which it holds."""
+    index = Index(np.random.default_rng(1).integers(-(2**63), 2**63, 2_000_000), 8)
+    megabytes, rates = sum(len(text.encode()) for text in texts) / 1e6, []
+    index.search(Texts.of(texts[:9]))
+    for _ in range(rounds):
+        start = time.process_time()
+        hits = sum(int(index.search(Texts.of(texts[at : at + BATCH])).hits.sum()) for at in range(0, len(texts), BATCH))
+        rates.append(megabytes / (time.process_time() - start))
+    print(f"held against 2,000,000 8-grams: {statistics.median(rates):.0f} MB/s, {hits} false hits")
+
+
+SECTIONS: dict[str, Callable[..., None]] = {
+    "near": near, "grams": grams, "search": search, "signatures": signatures, "bands": bands,
+    "stage": stage,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -209,11 +288,14 @@ def main() -> None:
     parser.add_argument("--text", type=Path, nargs="*", default=[])
     parser.add_argument("--documents", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=[*SECTIONS])
     options = parser.parse_args()
     texts, truth = with_copies(pieces(options.text, round(0.7 * options.documents)))
-    near(texts, truth, options.rounds)
-    grams(texts, options.rounds)
-    bands_beside_polars(texts, options.rounds)
+    if "near" in options.sections:
+        near(texts, truth, options.rounds)
+    for name in options.sections:
+        if name != "near":
+            SECTIONS[name](texts, options.rounds)
 
 
 if __name__ == "__main__":

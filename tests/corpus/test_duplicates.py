@@ -1,6 +1,7 @@
 """Duplicates, exact and near: who stays depends on the documents alone."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from wholegpt.corpus import exact_duplicates, near_duplicates, records
 from wholegpt.corpus.near_duplicates import NearOptions, components
 from wholegpt.errors import UsageError
-from wholegpt.runner import Backend, local
+from wholegpt.runner import Backend, Shard, local
 
 BACKEND = Backend(workers=1)
 
@@ -151,6 +152,36 @@ def test_components_are_those_of_a_search():
                     queue += neighbours[here]
             first = min(seen, key=order.__getitem__)
             assert found.get(node, node) == first
+
+
+def test_pairs_are_those_with_the_same_key():
+    """Also where keys differ in their low bits alone, and where a document has no key."""
+    noise = random.Random(5)
+    keys = np.array([noise.randrange(40) << 50 | noise.randrange(2) for _ in range(1500)], np.uint64)
+    order = np.array(noise.sample(range(1500), 1500), np.int32)
+    expected = set()
+    for key in set(keys.tolist()) - {int(near_duplicates.NO_KEY)}:
+        members = sorted(np.flatnonzero(keys == key).tolist(), key=order.__getitem__)
+        expected |= {(members[0], member) for member in members[1:]} | {*pairwise(members)}
+    assert {(left, right) for left, right in near_duplicates.sharing(keys, order).tolist()} == expected
+    assert near_duplicates.sharing(keys[:0], order[:0]).shape == (0, 2)
+
+
+def test_pairs_are_verified_alike_however_few_sets_are_in_memory(tmp_path, monkeypatch):
+    rows = [document(f"{seed}{copy}", " ".join(edited(words(seed), 0.02 * copy, copy)))
+            for seed in range(9) for copy in range(5)]  # fmt: skip
+    near(tmp_path, [rows[:20], rows[20:]], NearOptions("25x5", near_threshold=0.6))
+    folders = [tmp_path / "work" / "gather" / f"{number:05d}" for number in range(2)]
+    sets = [done / name for done in folders for name in ("grams.npy", "bounds.npy", "numbers.npy")]
+    pairs = tmp_path / "work" / "pairs" / "pairs" / near_duplicates.PAIRS
+    monkeypatch.setattr(near_duplicates, "HASHES_AT_ONCE", 1000)
+    (tmp_path / "small").mkdir()
+    counts = near_duplicates.verify(
+        Shard("0", (pairs, *sets), (0,)), tmp_path / "small", NearOptions("25x5", near_threshold=0.6)
+    )
+    assert 0 < counts["alike"] < counts["pairs"]
+    whole = np.load(tmp_path / "work" / "verify" / f"{0:012d}" / near_duplicates.PAIRS)
+    assert np.array_equal(np.load(tmp_path / "small" / near_duplicates.PAIRS), whole)
 
 
 def test_wrong_thresholds():

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wholegpt import artifact, documents, evalsets
-from wholegpt.corpus import records
+from wholegpt.corpus import keeping
 from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.ngrams.index import Index
 from wholegpt.ngrams.words import Texts
@@ -25,8 +25,6 @@ from wholegpt.runner import Backend, Report, Shard, run
 STAGE = "decontaminate"
 WORDS = 8
 GRAMS, MET, REPORT = "grams.npy", "met.json", "overlap.json"
-# Documents that are held against the indices together.
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -108,22 +106,17 @@ def compare(shard: Shard, folder: Path, options: OverlapOptions) -> dict[str, in
     # Each text is held against all sets at once; the few with a passage of some set, against each.
     everything = Index(np.concatenate([*sets.values()]), WORDS)
     counts: Counter[str] = Counter({f"{STAGE}/in": 0, f"{STAGE}/out": 0})
-    with (
-        records.writer(folder / records.DOCUMENTS) as kept,
-        records.writer(folder / records.REJECTS, records.REJECT) as rejects,
-    ):
-        for rows in _batches(records.rows(shard.inputs[:1])):
-            longest = everything.search(Texts.of([row["text"] for row in rows])).longest
-            for row, run in zip(rows, longest.tolist(), strict=True):
-                hit = _holds(row["text"], indices, options) if run >= options.overlap_grams else []
-                counts.update(f"overlap/{name}" for name in hit)
-                counts[f"{STAGE}/in"] += 1
-                if hit and options.overlap == "drop":
-                    rejects.write({**row, "stage": STAGE, "reason": f"holds {hit[0]}"})
-                    counts[f"{STAGE}/reason/holds-{hit[0]}"] += 1
-                else:
-                    kept.write(row)
-                    counts[f"{STAGE}/out"] += 1
+    with keeping.sides(folder) as writers:
+        for _, group in keeping.groups(shard.inputs[0]):
+            longest = everything.search(Texts.of_arrow(group["text"])).longest
+            near = np.flatnonzero(longest >= options.overlap_grams).tolist()
+            held = {row: names for row in near if (names := _holds(group["text"][row].as_py(), indices, options))}
+            counts.update(f"overlap/{name}" for names in held.values() for name in names)
+            first = {row: names[0] for row, names in held.items()} if options.overlap == "drop" else {}
+            reasons = [f"holds {name}" for name in first.values()]
+            keeping.part(group, np.array([*first], np.int64), STAGE, reasons, writers)
+            counts.update(f"{STAGE}/reason/holds-{name}" for name in first.values())
+            counts.update({f"{STAGE}/in": len(group), f"{STAGE}/out": len(group) - len(first)})
     met = everything.met()
     places = {name: np.flatnonzero(np.isin(grams, met, assume_unique=True)).tolist() for name, grams in sets.items()}
     artifact.write_json(folder / MET, {name: {"grams": len(sets[name]), "met": places[name]} for name in sets})
@@ -134,17 +127,6 @@ def _holds(text: str, indices: dict[str, Index], options: OverlapOptions) -> lis
     """The sets of which a text holds a passage."""
     texts = Texts.of([text])
     return [name for name, one in indices.items() if one.search(texts).longest[0] >= options.overlap_grams]
-
-
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _strings(value: Any) -> Iterator[str]:

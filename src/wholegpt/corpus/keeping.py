@@ -5,6 +5,7 @@ alone, so that the same ones stay whatever the files, their order, or the worker
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +14,15 @@ from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import compute, parquet
 
 from wholegpt.corpus import records
 from wholegpt.ngrams.words import Texts
 from wholegpt.runner import Backend, Report, Shard, relational, run
 
+# Writers of documents and of rejects.
+Sides = tuple[parquet.ParquetWriter, parquet.ParquetWriter]
 # DuckDB's words for the rule; what is equal in all of it and in its text is the same document.
 RULE = "karma DESC NULLS LAST, length DESC, id, text_hash"
 MEMORY_BYTES = 1_000_000_000
@@ -105,24 +109,34 @@ def without(shard: Shard, folder: Path, options: WithoutOptions) -> dict[str, in
     gone = parquet.ParquetFile(listed).read()
     rows, reasons = gone["row"].to_numpy(), [f"{options.reason} {kept}" for kept in gone["kept"].to_pylist()]
     read = 0
-    with (
-        parquet.ParquetWriter(folder / records.DOCUMENTS, records.DOCUMENT, compression="zstd") as documents,
-        parquet.ParquetWriter(folder / records.REJECTS, records.REJECT, compression="zstd") as rejects,
-    ):
+    with sides(folder) as writers:
         for row, group in groups(path):
             begin, end = np.searchsorted(rows, [row, row + len(group)])
-            here = rows[begin:end] - row
-            stays = np.ones(len(group), bool)
-            stays[here] = False
-            if stays.any():
-                documents.write_batch(group.filter(pa.array(stays)))
-            if len(here):
-                rejects.write_batch(_rejected(group.take(pa.array(here)), options.stage, reasons[begin:end]))
+            part(group, rows[begin:end] - row, options.stage, reasons[begin:end], writers)
             read += len(group)
     stage = options.stage
     return {f"{stage}/in": read, f"{stage}/out": read - len(rows), f"{stage}/reason/{options.reason}": len(rows)}
 
 
-def _rejected(group: pa.RecordBatch, stage: str, reasons: list[str]) -> pa.RecordBatch:
-    columns = [group["id"], group["url"], [stage] * len(group), reasons, group["text"]]
-    return pa.table(dict(zip(records.REJECT.names, columns, strict=True)), schema=records.REJECT).to_batches()[0]
+@contextmanager
+def sides(folder: Path) -> Iterator[Sides]:
+    """Open the files of documents and rejects of a stage."""
+    with (
+        parquet.ParquetWriter(folder / records.DOCUMENTS, records.DOCUMENT, compression="zstd") as documents,
+        parquet.ParquetWriter(folder / records.REJECTS, records.REJECT, compression="zstd") as rejects,
+    ):
+        yield documents, rejects
+
+
+def part(group: pa.RecordBatch, gone: NDArray[np.int64], stage: str, reasons: Sequence[str], writers: Sides) -> None:
+    """Write documents to the one side, those of some rows, each with its reason, to the other."""
+    documents, rejects = writers
+    stays = np.ones(len(group), bool)
+    stays[gone] = False
+    if stays.any():
+        documents.write_batch(group.filter(pa.array(stays)))
+    if len(gone):
+        out = group.take(pa.array(gone))
+        columns = [out["id"], out["url"], [stage] * len(gone), reasons, out["text"]]
+        table = pa.table(dict(zip(records.REJECT.names, columns, strict=True)), schema=records.REJECT)
+        rejects.write_table(table)

@@ -32,7 +32,7 @@ class Index:
     """Hashes of n-grams, each once and sorted; remembers which of them were met."""
 
     def __init__(self, grams: Hashes, n: int) -> None:
-        self.grams, self.n = np.unique(grams), n
+        self.grams, self.n = hashing.sorted_once(grams), n
         slots = max(8, 1 << (2 * len(self.grams)).bit_length())
         bits = max(64, 1 << (BITS_A_HASH * len(self.grams)).bit_length())
         self._table, self._bits = np.zeros(slots, np.int64), np.zeros(bits // 8, np.uint8)
@@ -49,7 +49,7 @@ class Index:
         for text in texts:
             batch.append(text)
             if len(batch) == BATCH:
-                found.append(np.unique(hashing.ngram_hashes(Texts.of(batch), n).hashes))
+                found.append(hashing.sorted_once(hashing.ngram_hashes(Texts.of(batch), n).hashes))
                 batch = []
         return cls(np.concatenate([*found, hashing.ngram_hashes(Texts.of(batch), n).hashes]), n)
 
@@ -70,7 +70,7 @@ class Index:
 
     def met(self) -> Hashes:
         """The hashes of the index that texts had so far, sorted."""
-        return np.union1d(self._table[self._marks != 0], np.array(sorted(self._met), np.int64))
+        return hashing.sorted_once(np.concatenate([self._table[self._marks != 0], np.array([*self._met], np.int64)]))
 
     def _plain_search(self, texts: Texts) -> Found:
         """The readable twin."""
