@@ -90,6 +90,10 @@ def test_docs(folder, page, monkeypatch):
     if not (folder / "run").exists():
         pytest.skip("the run that the README's commands make is not there")
     monkeypatch.chdir(folder)
+    (folder / "urls.txt").write_text("http://example.org/a\nhttp://example.org/b\n")
+    (folder / "site").mkdir(exist_ok=True)
+    paragraph = "<p>The river rises in the hills and runs to the sea, says the miller.</p>"
+    (folder / "site" / "a.html").write_text(f"<html><body><article>{paragraph * 9}</article></body></html>")
     commands = run_commands(page, monkeypatch)
     assert commands or blocks("console", page) == []
     run_python(page)

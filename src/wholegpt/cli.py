@@ -17,7 +17,10 @@ from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 # Verb: module, options, function, what it does. A verb's module is imported when the verb is called.
 VERBS = {
     "demo": ("wholegpt.demo", "DemoOptions", "demo", "the whole path on two cores: text to a trained, evaluated model"),
-    "corpus build": ("wholegpt.corpus.build", "BuildOptions", "build", "§2.1  text to documents, a part held out"),
+    "corpus links": ("wholegpt.corpus.links", "LinksOptions", "build", "§2.1  dumps of submissions to links"),
+    "corpus fetch": ("wholegpt.corpus.fetch", "FetchOptions", "fetch", "§2.1  links to pages, politely"),
+    "corpus build": ("wholegpt.corpus.build", "BuildOptions", "build", "§2.1  pages and text to documents"),
+    "corpus stats": ("wholegpt.corpus.stats", "StatsOptions", "stats", "§2.1  what a corpus is made of"),
     "tokenizer train": ("wholegpt.tokenizer.train", "TokenizerTrainOptions", "train", "§2.2  learn a byte-level BPE"),
     "tokenizer encode": ("wholegpt.tokenizer.train", "EncodeOptions", "encode", "§2.2  text to ids"),
     "tokenizer decode": ("wholegpt.tokenizer.train", "DecodeOptions", "decode", "§2.2  ids to text"),
@@ -110,14 +113,24 @@ def parse(kind: type[Any], verb: str, arguments: list[str]) -> Any:
         prog=f"wholegpt {verb}",
         args=arguments,
         return_unknown_args=True,
-        compact_help=len(fields) > 20,
+        compact_help=len(_flags(kind)) > 20,
         config=(tyro.conf.FlagCreatePairsOff,),
         **extra,
     )
     if unknown:
-        flags = ["--" + name.replace("_", "-") for name in fields]
-        raise UsageError(f"wholegpt {verb} has no option {unknown[0]}{_nearest(unknown[0], flags)}")
+        raise UsageError(f"wholegpt {verb} has no option {unknown[0]}{_nearest(unknown[0], _flags(kind))}")
     return options
+
+
+def _flags(kind: type[Any]) -> list[str]:
+    """The flags of options, and of options within them."""
+    found: list[str] = []
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default_factory):
+            found += _flags(field.default_factory)
+        else:
+            found.append("--" + field.name.replace("_", "-"))
+    return found
 
 
 def _recipe(arguments: list[str]) -> str:

@@ -20,6 +20,8 @@ from wholegpt.errors import WholeGPTError
 # The largest window a compressed file may ask for: that of `zstd --long=27`; a header cannot make us allocate more.
 ZSTD_WINDOW_BYTES = 2**27
 TRAIN, HELD_OUT = "train", "heldout"
+# How the files of each part of a corpus begin.
+FILES_OF = {TRAIN: "part-", HELD_OUT: "heldout-"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def files(path: Path, part: str = "") -> list[Path]:
             raise WholeGPTError(f"{path} is none of the known formats: {', '.join(_READERS)}")
         return [path]
     found = sorted(file for file in path.rglob("*") if file.is_file() and _suffix(file))
-    if (path / MANIFEST).is_file() and part:
-        found = [file for file in found if file.name.startswith(part + ".")]
+    if (path / MANIFEST).is_file():  # an artifact: in its folders are rejects
+        found = [file for file in found if file.parent == path and (not part or file.name.startswith(FILES_OF[part]))]
     if not found:
         wanted = f"{part} documents" if part else f"documents ({', '.join(_READERS)})"
         raise WholeGPTError(f"{path} holds no {wanted}")
@@ -160,7 +162,8 @@ def _read_parquet(file: Path) -> Iterator[Document]:
         for batch in batches:
             for row in batch.to_pylist():
                 number += 1
-                yield _document(row, f"{file.name}:{number}", f"{file}, row {number}")
+                there = {name: value for name, value in row.items() if value is not None}
+                yield _document(there, f"{file.name}:{number}", f"{file}, row {number}")
     except (pyarrow.ArrowException, OSError) as error:
         raise WholeGPTError(f"{file} is not a parquet file that can be read ({error})") from None
 

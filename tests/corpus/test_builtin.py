@@ -65,4 +65,4 @@ def test_an_unknown_text_is_refused():
     with pytest.raises(
         WholeGPTError, match=r"builtin:odyssey is no built-in text; there are builtin:kjv, builtin:python"
     ):
-        builtin.read("builtin:odyssey")
+        builtin.source("builtin:odyssey")

@@ -18,6 +18,9 @@ from wholegpt import artifact
 from wholegpt.corpus import link_stages, links, urls
 from wholegpt.corpus.links import LinksOptions
 from wholegpt.errors import WholeGPTError
+from wholegpt.runner import Backend
+
+BACKEND = Backend(workers=1)
 
 
 def submission(number: int, url: str, score: int = 5, **changed: object) -> dict[str, object]:
@@ -54,7 +57,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def make(tmp_path: Path, *dumps: Path, name: str = "links", **options: object) -> Path:
-    links.build(LinksOptions(dumps, tmp_path / name, workers=1, **options))
+    links.build(LinksOptions(dumps, tmp_path / name, **({"backend": BACKEND} | options)))
     return tmp_path / name
 
 
@@ -111,7 +114,7 @@ def test_funnel_and_rejects(tmp_path, capsys):
         ],
         b'{"id": "6", "author": "user6"\n\n[1]\nnot json\n' + b'{"id": "\xff"}\n' + b"[" * 100_000 + b'\n{"url": 5}',
     )
-    folder = make(tmp_path, dump, json=True)
+    folder = make(tmp_path, dump, backend=Backend(workers=1, json=True))
     steps = json.loads((folder / "funnel.json").read_text())
     assert [step["stage"] for step in steps] == ["lines", "links", "date", "karma", "pages", "urls"]
     assert [(step["in"], step["out"]) for step in steps] == [(11, 5), (5, 4), (4, 4), (4, 3), (3, 2), (2, 1)]
@@ -122,7 +125,7 @@ def test_funnel_and_rejects(tmp_path, capsys):
         ("karma", "3"), ("blocked-host", "4"), ("self", "5"), ("duplicate", "2"),
     }  # fmt: skip
     assert [row["id"] for row in rejected if row["reason"] == "broken-line"] == [f"RS.ndjson:{n}" for n in range(6, 12)]
-    counts = json.loads(capsys.readouterr().out)
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (counts["links"], counts["lines"], counts["funnel"]) == (1, 11, steps)
     everything = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
     assert b"user" not in everything
@@ -228,8 +231,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from wholegpt.corpus import link_stages, links
+from wholegpt.runner import Backend
 links.PARTITION_ROWS = 200
-links.build(links.LinksOptions(tuple(map(Path, sys.argv[2:])), Path(sys.argv[1]), workers=1))
+links.build(links.LinksOptions(tuple(map(Path, sys.argv[2:])), Path(sys.argv[1]), backend=Backend(workers=1)))
 """
 
 

@@ -7,7 +7,7 @@ import torch
 
 from wholegpt.inference.engine import generate
 from wholegpt.model import checkpoint
-from wholegpt.model.gpt import GPT, GPTConfig
+from wholegpt.model.gpt import GPT, GPTConfig, blocks_apart
 from wholegpt.training import parallel
 from wholegpt.training.optimizer import build
 from wholegpt.training.ranks import Team
@@ -131,3 +131,29 @@ def test_documents_apart_in_a_window_that_begins_within_one(model):
     model.separator = 299
     ids = torch.tensor([[4, 5, 299, 6]])
     torch.testing.assert_close(model(ids)[:, :2], model(ids[:, :2]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_documents_apart_by_blocks(model, monkeypatch):
+    """FlexAttention and a mask give the same logits (forward only: its CPU kernel has no backward)."""
+    ids = torch.randint(290, 300, (2, 32), generator=torch.Generator().manual_seed(0))
+    model.separator = 299
+    with torch.no_grad():
+        expected = model(ids)
+        monkeypatch.setattr("wholegpt.model.gpt.documents_apart", blocks_apart)
+        torch.testing.assert_close(model(ids), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.gpu
+def test_documents_apart_by_blocks_on_a_gpu(model):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    ids = torch.randint(290, 300, (2, 32), generator=torch.Generator().manual_seed(0))
+    model.separator = 299
+    gradients = []
+    for device in ("cpu", "cuda"):
+        model.zero_grad()
+        logits = model.to(device)(ids.to(device))
+        logits.square().mean().backward()
+        gradients.append([parameter.grad.cpu().clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)

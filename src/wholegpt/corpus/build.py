@@ -1,43 +1,81 @@
-"""`wholegpt corpus build`: documents from files, split once and for all into a training and a held-out part.
+"""`wholegpt corpus build`: web pages and text to documents, one stage after another, a part held out at the end.
 
-Writes `train.jsonl.zst` and `heldout.jsonl.zst`. Whether something is held out depends on its text and the seed
-alone. A document of more than `LONG_DOCUMENT_PASSAGES` passages (a book in one file) is held out by passage, the rest
-by document: the passages between two held-out ones stay together.
+    read, extract, language, quality, wikipedia          of one page at a time (`extract`)
+    exact-duplicates, near-duplicates, decontaminate     of all documents together
+    parts                                                the training and the held-out part (`parts`)
+
+    corpus/
+    ├── part-00000.parquet ...      documents to learn from (columns: `records.DOCUMENT`)
+    ├── heldout-00000.parquet ...   held out from them
+    ├── funnel.json                 of each stage what went in, what came out, and why the rest did not
+    ├── rejects/                    what was left out, with its stage and reason
+    └── tables.json, CARD.md        hosts, languages, lengths; what whoever gets the corpus should know
+
+Text that is given as such is taken as it is, but for blank documents and exact copies. `--filter-text` asks of it what
+is asked of pages.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import chain, groupby
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from wholegpt import documents
-from wholegpt.artifact import Artifact
-from wholegpt.corpus import builtin
-from wholegpt.documents import HELD_OUT, TRAIN, Document
+from wholegpt import artifact
+from wholegpt.artifact import PLAN, STATE, Artifact
+from wholegpt.corpus import (
+    builtin,
+    card,
+    decontaminate,
+    exact_duplicates,
+    funnel,
+    given,
+    near_duplicates,
+    page_shards,
+    parts,
+    records,
+)
+from wholegpt.corpus.decontaminate import OverlapOptions
+from wholegpt.corpus.extract import STAGES as PAGE_STAGES
+from wholegpt.corpus.extract import PageOptions, pages_to_documents
+from wholegpt.corpus.given import GivenOptions
+from wholegpt.corpus.near_duplicates import NearOptions
+from wholegpt.corpus.parts import SplitOptions
+from wholegpt.documents import FILES_OF, HELD_OUT, TRAIN
 from wholegpt.errors import UsageError, WholeGPTError
-from wholegpt.progress import bar, say
+from wholegpt.progress import say
+from wholegpt.runner import Backend, Report, run, writing
 
-LONG_DOCUMENT_PASSAGES = 5
+STAGES = (*PAGE_STAGES, exact_duplicates.STAGE, near_duplicates.STAGE, decontaminate.STAGE)
+REJECTS_FOLDER = "rejects"
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Collect documents and hold a part of them out before anything is learnt (section 2.1)."""
+    """Turn web pages and text into documents, and hold a part of them out before anything is learnt (section 2.1)."""
 
     inputs: tyro.conf.Positional[tuple[str, ...]]
-    """Files or folders of .txt, .jsonl(.gz/.zst), .parquet, or builtin:kjv, builtin:python."""
+    """WARC, WET, HTML, .txt, .jsonl(.gz/.zst), .parquet, folders of them, or builtin:kjv, builtin:python."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
+    """Directory to write; an interrupted work in it is resumed."""
+    pages: Annotated[PageOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=PageOptions)
+    near: Annotated[NearOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=NearOptions)
+    against: Annotated[OverlapOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=OverlapOptions)
+    filter_text: bool = False
+    """Ask of text that is given as such what is asked of pages: language, quality, near-duplicates."""
     held_out: float = 0.05
     """Fraction held out (the paper: 5 %)."""
     passage_characters: int = 4000
     """Length of the passages by which long documents are held out [characters]."""
     seed: int = 0
     """Decides what is held out."""
+    contact: str = ""
+    """Whom to ask for the removal of a text: an address for the corpus card."""
+    backend: Annotated[Backend, tyro.conf.OmitArgPrefixes] = field(default_factory=Backend)
     overwrite: bool = False
     """Replace a corpus made otherwise."""
 
@@ -49,71 +87,96 @@ class BuildOptions:
 
 
 def build(options: BuildOptions) -> Artifact:
-    """Write the corpus; counts of both parts stand in the manifest."""
+    """Write the corpus; the manifest counts documents, characters, bytes and words of both parts.
+
+    Killed at any moment, the same command goes on where it was.
+    """
     inputs = [builtin.source(name) if name.startswith(builtin.PREFIX) else Path(name) for name in options.inputs]
-    artifact = Artifact(options.output, "corpus build", options, inputs, options.overwrite)
-    if artifact.exists():
+    against = [Path(name) for name in options.against.decontaminate if Path(name).exists()]
+    corpus = Artifact(
+        options.output, "corpus build", options, [*inputs, *against], options.overwrite, incidental=("backend",)
+    )
+    if corpus.exists():
         say(f"{options.output} is there already")
-        return artifact
-    with artifact.write() as folder, ExitStack() as stack:
-        parts = {
-            part: stack.enter_context(documents.writer(folder / f"{part}.jsonl.zst")) for part in (TRAIN, HELD_OUT)
-        }
-        progress = stack.enter_context(bar("documents", None, "documents"))
-        # While nothing is held out: the document nearest to it, and its copies.
-        spares: list[Document] = []
-        spare_share = 1.0
-        for document in chain.from_iterable(_read(name) for name in options.inputs):
-            progress.advance()
-            if not document.text.strip():
-                continue
-            lowest = _lowest_share(document, options)
-            if parts[HELD_OUT].documents or lowest < options.held_out or lowest > spare_share:
-                _write([document], options.held_out, options, parts)
-            elif lowest == spare_share:
-                spares.append(document)
-            else:
-                _write(spares, options.held_out, options, parts)
-                spares, spare_share = [document], lowest
-        # Just above their lowest share, if nothing else was held out.
-        threshold = options.held_out if parts[HELD_OUT].documents else spare_share + 2**-53
-        _write(spares, threshold, options, parts)
-        artifact.counts = {part: writer.counts() for part, writer in parts.items()}
-        for part, counts in artifact.counts.items():
-            if not counts["documents"]:
-                raise WholeGPTError(
-                    f"the text is too short to hold a part of it out: the {part} part would be empty; "
-                    f"give more text, or smaller --passage-characters (now {options.passage_characters})"
-                )
-    return artifact
+        return corpus
+    with writing(corpus, options.backend) as folder:
+        reports, split = _stages(folder, options)
+        if options.backend.leads:
+            corpus.counts = _publish(folder, reports, split, options)
+    return corpus
 
 
-def _read(name: str) -> Iterator[Document]:
-    return builtin.read(name) if name.startswith(builtin.PREFIX) else documents.read(Path(name))
+def _stages(folder: Path, options: BuildOptions) -> tuple[list[Report], Report]:
+    """All stages, one after the other: reports of those that drop documents, and of the last."""
+    state, backend = folder / STATE, options.backend
+    indices = decontaminate.index(options.against, state / "index") if options.against.decontaminate else []
+    pages, texts = _kinds(options.inputs)
+    as_given = GivenOptions(options.filter_text, options.pages.languages, options.pages.without_rules)
+    of_pages = run(pages_to_documents, page_shards.shards(pages), state / "pages", options.pages, backend)
+    of_texts = run(given.take, given.shards(texts), state / "given", as_given, backend)
+    if not (of_pages.folders or of_texts.folders):
+        (folder / PLAN).unlink(missing_ok=True)
+        raise WholeGPTError(*(of_pages.faults() + of_texts.faults())[:1] or ["no documents were given"])
+    count = of_pages.counts[f"{PAGE_STAGES[-1]}/out"] + of_texts.counts["read/out"]
+    exact = exact_duplicates.remove(_documents(of_pages, of_texts), state / "exact", count, backend)
+    compared, spared = _documents(exact), []
+    if not options.filter_text:  # copies among pages alone
+        compared, spared = compared[: len(of_pages.folders)], compared[len(of_pages.folders) :]
+    near = near_duplicates.remove(compared, state / "near", options.near, backend) if compared else Report()
+    reports, found = [of_pages, of_texts, exact, near], _documents(near) + spared
+    if indices:
+        overlap = decontaminate.remove(found, indices, state / "overlap", options.against, backend)
+        reports, found = [*reports, overlap], _documents(overlap)
+    how = SplitOptions(options.held_out, options.passage_characters, options.seed)
+    return reports, parts.split(found, state / "parts", how, backend)
 
 
-def _write(texts: list[Document], threshold: float, options: BuildOptions, parts: dict[str, documents.Writer]) -> None:
-    """Write each document, or the pieces of a long one, to the part they belong to."""
-    for document in texts:
-        passages = _passages(document, options)
-        held = [documents.share(passage, options.seed) < threshold for passage in passages]
-        if len(set(held)) == 1:
-            parts[HELD_OUT if held[0] else TRAIN].write(document)
-            continue
-        for is_held, group in groupby(range(len(passages)), key=held.__getitem__):
-            indices = list(group)
-            text = "".join(passages[index] for index in indices).strip("\n")
-            if text.strip():
-                identifier = f"{document.id}#{indices[0]}-{indices[-1]}"
-                parts[HELD_OUT if is_held else TRAIN].write(replace(document, text=text, id=identifier))
+def _kinds(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The inputs that hold pages, and those that hold text."""
+    pages = [Path(name) for name in inputs if not name.startswith(builtin.PREFIX) and page_shards.holds(Path(name))]
+    return pages, [name for name in inputs if Path(name) not in pages]
 
 
-def _lowest_share(document: Document, options: BuildOptions) -> float:
-    return min(documents.share(passage, options.seed) for passage in _passages(document, options))
+def _documents(*reports: Report) -> list[Path]:
+    return [done / records.DOCUMENTS for report in reports for done in report.folders]
 
 
-def _passages(document: Document, options: BuildOptions) -> list[str]:
-    """What is held out or not: the passages of a long document, else the document."""
-    if len(document.text) <= LONG_DOCUMENT_PASSAGES * options.passage_characters:
-        return [document.text]
-    return documents.passages(document.text, options.passage_characters)
+def _publish(folder: Path, reports: Sequence[Report], split: Report, options: BuildOptions) -> dict[str, Any]:
+    """Give the results their names, describe them, and count the parts."""
+    counts = {
+        part: {name: split.counts[f"{part}/{name}"] for name in ("documents", "characters", "bytes", "words")}
+        for part in (TRAIN, HELD_OUT)
+    }
+    for part, of_part in counts.items():
+        if not of_part["documents"]:
+            (folder / PLAN).unlink()  # so that the next command, with other options, may start anew
+            raise WholeGPTError(
+                f"the text is too short to hold a part of it out: the {part} part would be empty; "
+                f"give more text, or smaller --passage-characters (now {options.passage_characters})"
+            )
+    for part, name in FILES_OF.items():
+        for number, done in enumerate(split.folders):
+            _place(done / f"{part}.parquet", folder / f"{name}{number:05d}.parquet")
+    shutil.rmtree(folder / REJECTS_FOLDER, ignore_errors=True)
+    (folder / REJECTS_FOLDER).mkdir()
+    for report in reports:
+        for done in report.folders:
+            stage = done.relative_to(folder / STATE).parts[0]
+            _place(done / records.REJECTS, folder / REJECTS_FOLDER / f"{stage}-{done.name}.parquet")
+    total = sum((report.counts for report in reports), Counter())
+    rows = funnel.funnel(total, STAGES)
+    funnel.write(folder, rows)
+    if options.against.decontaminate:
+        artifact.write_json(folder / decontaminate.REPORT, decontaminate.report(reports[-1], options.against))
+    card.write(folder, folder / STATE, counts, rows, options.inputs, options.contact)
+    failed = [name for report in reports for name in report.failed]
+    if failed:
+        say(f"{len(failed)} pieces of the input failed for good and are missing: {', '.join(failed[:5])}")
+    return {**counts, **({"failed": failed} if failed else {})}
+
+
+def _place(source: Path, target: Path) -> None:
+    """Give a finished file its final name, too; none where nothing came out."""
+    if source.exists():
+        target.unlink(missing_ok=True)
+        os.link(source, target)

@@ -20,13 +20,13 @@ _VERSE = re.compile(r"^\s+(\d{7,8}): (\d+),$", re.MULTILINE)
 
 def read(name: str) -> Iterator[Document]:
     """The documents of a built-in text."""
-    if name not in TEXTS:
-        raise WholeGPTError(f"{name} is no built-in text; there are {', '.join(TEXTS)}")
     return TEXTS[name]()
 
 
 def source(name: str) -> Path:
-    """The file that a built-in text is read from."""
+    """The file that a built-in text is read from; WholeGPTError for a name that is none."""
+    if name not in TEXTS:
+        raise WholeGPTError(f"{name} is no built-in text; there are {', '.join(TEXTS)}")
     return _kjv_file() if name == "builtin:kjv" else _python_file()
 
 

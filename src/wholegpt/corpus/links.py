@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from wholegpt.progress import say
 try:
     from wholegpt.corpus import domains, dumps, link_rules, link_stages, lists
     from wholegpt.corpus.dumps import ZSTD_WINDOW_BYTES
-    from wholegpt.runner import Backend, Report, Shard, run
+    from wholegpt.runner import Backend, Report, Shard, run, writing
 except ModuleNotFoundError as error:
     raise missing_extra(str(error.name), "corpus") from None
 
@@ -68,12 +68,7 @@ class LinksOptions:
     """Most parts of the output; few links make fewer."""
     window_bytes: int = ZSTD_WINDOW_BYTES
     """Memory that a zstd frame may ask of each worker [bytes]."""
-    workers: int = 0
-    """Processes; 0: one a core, as far as the memory allows."""
-    backend: Literal["local", "ray", "rank"] = "local"
-    """Where the work is done."""
-    json: bool = False
-    """Print the result as JSON."""
+    backend: Annotated[Backend, tyro.conf.OmitArgPrefixes] = field(default_factory=Backend)
     overwrite: bool = False
     """Replace links made otherwise."""
 
@@ -93,14 +88,17 @@ def build(options: LinksOptions) -> Artifact:
     beside = [path for path in (options.block_domains, options.block_extensions, options.compare_domains) if path]
     links = Artifact(
         options.output, "corpus links", options, [*options.dumps, *beside], options.overwrite,
-        incidental=("workers", "backend", "json"),
+        incidental=("backend",),
     )  # fmt: skip
     if links.exists():
         say(f"{options.output} is there already")
     else:
-        with links.write(resume=True) as folder:
-            links.counts = write(folder, files, options)
-    show(links.counts, options.json)
+        with writing(links, options.backend) as folder:
+            found = write(folder, files, options)
+            if options.backend.leads:
+                links.counts = publish(folder, files, *found, options)
+    if options.backend.leads:
+        show(links.counts, options.backend.json)
     return links
 
 
@@ -127,10 +125,10 @@ def rule(options: LinksOptions) -> link_rules.Rule:
     )
 
 
-def write(folder: Path, files: Sequence[Path], options: LinksOptions) -> dict[str, Any]:
-    """Both stages and what is made of them; returns the counts."""
+def write(folder: Path, files: Sequence[Path], options: LinksOptions) -> tuple[Report, Report]:
+    """Both stages: links and rejects of each dump, distinct URLs of each partition."""
     chosen, state = rule(options), folder / STATE
-    backend = Backend(options.backend, workers=_workers(files, options))
+    backend = replace(options.backend, workers=_workers(files, options))
     dealt = [Shard(f"{number:05d}", (file,)) for number, file in enumerate(files)]
     gathered = run(link_stages.gather, dealt, state / "gather", chosen, backend)
     if not gathered.folders:
@@ -143,13 +141,13 @@ def write(folder: Path, files: Sequence[Path], options: LinksOptions) -> dict[st
     found = run(link_stages.distinct, ranges, state / "distinct", how, backend)
     if found.failed:
         raise WholeGPTError(f"partition {found.failed[0]} failed; see {state / 'distinct' / 'failed'}")
-    return _publish(folder, files, gathered, found, options)
+    return gathered, found
 
 
-def _publish(
+def publish(
     folder: Path, files: Sequence[Path], gathered: Report, found: Report, options: LinksOptions
 ) -> dict[str, Any]:
-    """Give the results their names, and sum them up."""
+    """Give the results their names, and sum them up; returns the counts."""
     (folder / "rejects").mkdir(exist_ok=True)
     for part in found.folders:
         _link(part / link_stages.LINKS, folder / f"part-{part.name}.parquet")
@@ -209,7 +207,7 @@ def _step(stage: str, entered: int, reasons: dict[str, int]) -> dict[str, Any]:
 
 def _workers(files: Sequence[Path], options: LinksOptions) -> int:
     """Processes, so that the windows of the zstd frames fit into the memory together."""
-    wanted = options.workers or os.cpu_count() or 1
+    wanted = options.backend.workers or os.cpu_count() or 1
     window = max((dumps.window(file) for file in files), default=0)
     each = WORKER_BYTES + (window if window <= options.window_bytes else 0)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-# Rows of a row group: what a reader holds at once.
+# A row group, which a reader holds at once, ends with either of these.
 ROWS = 1_000
+CHARACTERS = 16_000_000
 DOCUMENTS = "documents.parquet"
 REJECTS = "rejects.parquet"
 
@@ -40,24 +41,26 @@ REJECT = pa.schema(
 
 
 class TableWriter:
-    """Writes rows of one schema in groups of `ROWS`."""
+    """Writes rows of one schema in groups."""
 
     def __init__(self, writer: parquet.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
         self._rows: list[Mapping[str, Any]] = []
+        self._characters = 0
         self.rows = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; columns that it lacks are null."""
         self._rows.append(row)
         self.rows += 1
-        if len(self._rows) == ROWS:
+        self._characters += len(row.get("text") or "")
+        if len(self._rows) == ROWS or self._characters >= CHARACTERS:
             self.flush()
 
     def flush(self) -> None:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(list(self._rows), schema=self._schema))
-            self._rows = []
+            self._rows, self._characters = [], 0
 
 
 @contextmanager
@@ -73,5 +76,6 @@ def rows(paths: Iterable[Path], columns: list[str] | None = None) -> Iterator[di
     """The rows of such files, one after the other, a row group in memory at a time."""
     for path in paths:
         # Not `read_table`: that imports pandas where it is installed, seconds in every process.
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=ROWS, columns=columns):
-            yield from batch.to_pylist()
+        file = parquet.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=columns).to_pylist()

@@ -9,15 +9,21 @@ K width of a head, V vocabulary.
 Left out on purpose: everything about devices, precision and parallelism, which is applied from outside.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 # Keys and values [B, H, S, K] so far, of each layer.
 Cache = list[tuple[Tensor, Tensor]]
+# What each position may attend to [B, 1, T, S]; on GPUs by blocks, those without such a pair left out.
+Mask = Tensor | BlockMask
 
 # Name of an activation: PyTorch's name of the approximation.
 ACTIVATIONS = {"gelu_tanh": "tanh", "gelu": "none"}
@@ -78,7 +84,7 @@ class Attention(nn.Module):
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
     def forward(
-        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Tensor | None = None
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Mask | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         B, T, D = x_BTD.shape
         qkv = self.c_attn(x_BTD).view(B, T, 3, self.n_head, D // self.n_head)
@@ -91,14 +97,17 @@ class Attention(nn.Module):
         # T positions sees all S, the first sees S - T + 1.
         if mask_BHTS is None and 1 < T < S:
             mask_BHTS = torch.ones(T, S, dtype=torch.bool, device=x_BTD.device).tril(diagonal=S - T)
-        y_BHTK = F.scaled_dot_product_attention(
-            q_BHTK,
-            k_BHSK,
-            v_BHSK,
-            attn_mask=mask_BHTS,
-            is_causal=T == S and mask_BHTS is None,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        if isinstance(mask_BHTS, BlockMask):
+            y_BHTK = _by_blocks(q_BHTK.is_cuda)(q_BHTK, k_BHSK, v_BHSK, block_mask=mask_BHTS)
+        else:
+            y_BHTK = F.scaled_dot_product_attention(
+                q_BHTK,
+                k_BHSK,
+                v_BHSK,
+                attn_mask=mask_BHTS,
+                is_causal=T == S and mask_BHTS is None,
+                dropout_p=self.dropout if self.training else 0.0,
+            )
         y_BTD = self.c_proj(y_BHTK.transpose(1, 2).reshape(B, T, D))
         return F.dropout(y_BTD, self.dropout, self.training), (k_BHSK, v_BHSK)
 
@@ -128,7 +137,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Tensor | None = None
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None, mask_BHTS: Mask | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         attended_BTD, present = self.attn(self.ln_1(x_BTD), past, mask_BHTS)
         x_BTD = x_BTD + attended_BTD
@@ -177,13 +186,18 @@ class GPT(nn.Module):
             raise ValueError(f"{start + T} positions exceed the context window of {self.config.n_ctx} tokens")
         positions = torch.arange(start, start + T, device=ids_BT.device)
         x_BTD = F.dropout(self.wte(ids_BT) + self.wpe(positions), self.config.dropout, self.training)
-        mask_B1TT = documents_apart(ids_BT, self.separator) if self.separator is not None and not cache else None
+        mask_B1TT = None if self.separator is None or cache else self._documents_apart(ids_BT, self.separator)
         extended: Cache = []
         for layer, block in enumerate(self.h):
             x_BTD, present = block(x_BTD, cache[layer] if cache else None, mask_B1TT)
             if cache:
                 extended.append(present)
         return self.ln_f(x_BTD), extended
+
+    def _documents_apart(self, ids_BT: Tensor, separator: int) -> Mask:
+        """By blocks where there is a kernel for them, which knows no dropout."""
+        blocks = ids_BT.is_cuda and not self.config.dropout
+        return (blocks_apart if blocks else documents_apart)(ids_BT, separator)
 
     def unembed(self, x_BTD: Tensor) -> Tensor:
         """Logits [B, T, V] of hidden states, in float32 outside autocast; rows that pad the embedding give none."""
@@ -205,6 +219,24 @@ def documents_apart(ids_BT: Tensor, separator: int) -> Tensor:
     """
     document_BT = (ids_BT == separator).cumsum(1)
     return (document_BT[:, None, :, None] == document_BT[:, None, None, :]).tril()
+
+
+def blocks_apart(ids_BT: Tensor, separator: int) -> BlockMask:
+    """The same as `documents_apart` for FlexAttention: nothing of the size T x T is made."""
+    document_BT = (ids_BT == separator).cumsum(1)
+
+    def may_attend(b: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (document_BT[b, query] == document_BT[b, key])
+
+    B, T = ids_BT.shape
+    return create_block_mask(may_attend, B, None, T, T, device=str(ids_BT.device))
+
+
+@functools.cache
+def _by_blocks(is_cuda: bool) -> Callable[..., Any]:
+    """FlexAttention; uncompiled it holds all scores in memory, which is for comparisons on a CPU."""
+    attend: Callable[..., Any] = flex_attention
+    return torch.compile(attend) if is_cuda else attend
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -1,5 +1,8 @@
 """One function over many shards: on this machine, on a Ray cluster, or as one rank of several; resumable by shard."""
 
-from wholegpt.runner.work import Backend, Report, Shard, run
+from wholegpt.runner.backend import Backend
+from wholegpt.runner.ranks import writing
+from wholegpt.runner.running import Report, run
+from wholegpt.runner.work import Shard
 
-__all__ = ["Backend", "Report", "Shard", "run"]
+__all__ = ["Backend", "Report", "Shard", "run", "writing"]

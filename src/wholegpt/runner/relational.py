@@ -1,8 +1,10 @@
 """DuckDB for what is relational inside one partition, within a given memory."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 
 def connection(temporary: Path, memory_bytes: int) -> duckdb.DuckDBPyConnection:
@@ -16,3 +18,13 @@ def connection(temporary: Path, memory_bytes: int) -> duckdb.DuckDBPyConnection:
             "preserve_insertion_order": False,
         },
     )
+
+
+def table(database: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """The rows of a query as a pyarrow table."""
+    return database.sql(query).to_arrow_table()
+
+
+def names(paths: Iterable[Path]) -> str:
+    """Paths as a list in DuckDB's SQL."""
+    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths) + "]"

@@ -1,111 +1,177 @@
-"""`run`: a stage over its shards, each finished by one rename.
+"""One shard's work: whole under its name with a marker beside it, or not there; and what may be kept of earlier runs.
 
 A stage is a plain function of a module, `stage(shard, folder, options) -> counts`: it reads the shard's inputs and
-writes files into `folder`, a temporary directory of its own. When it returns, the files are synced, a marker
-(`done.json`: key, counts, seconds) is written beside them, and the directory gets its name, `OUTPUT/SHARD`. So a name
-that exists is whole, and a later run of the same work skips it. The key of a shard is a hash of the stage, the options,
-the version of this package, and names, sizes and modification times of the inputs.
+writes files into `folder`, a temporary directory of its own. When it returns, the files are synced, the marker
+(`done.json`) is written beside them, and the directory gets its name, `OUTPUT/SHARD`, by one rename. The marker holds
+the key (a hash of all that decides the content), the counts, and the sizes of the files; `attempts` and `seconds` are
+the only values in it that may differ between two runs. It is not synced: one that a power cut spoils, or whose files
+are not all there, is no marker, and its shard is done again.
 """
 
+import errno
 import hashlib
+import importlib
 import json
 import shutil
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from wholegpt import __version__, artifact
-from wholegpt.progress import bar
+from wholegpt.errors import WholeGPTError
 
 DONE = "done.json"
 FAILED = "failed"
+PARTIAL = ".partial"
 Counts = dict[str, int]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One piece of work: the name of its result (unique in the stage, a file name), and what it reads."""
+    """One piece of work: the name of its result (unique in the stage, a file name), and the files it reads."""
 
     name: str
     inputs: tuple[Path, ...]
     # What else the piece depends on, such as the number of a partition.
     values: tuple[int | str, ...] = ()
 
+    def size(self) -> int:
+        """Bytes to read; what cannot be read counts nothing, and is for the stage to reject."""
+        return sum(max(0, _size(path)) for path in self.inputs)
+
 
 Stage = Callable[[Shard, Path, Any], Counts]
 
 
 @dataclass(frozen=True)
-class Backend:
-    """Where shards are worked on."""
+class Task:
+    """An attempt at a shard, as a worker gets it: all that crosses to another process or machine."""
 
-    name: Literal["local", "ray", "rank"] = "local"
-    workers: int = 1
-    rank: int = 0
-    world_size: int = 1
-    address: str = ""
+    stage: str  # module:function
+    shard: Shard
+    options: Any
+    output: Path
+    key: str
+    size: int
+    attempt: int = 1
 
-
-@dataclass
-class Report:
-    """What came out of a stage: sums over all shards, and those that failed for good."""
-
-    folders: list[Path] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
+    @property
+    def temporary(self) -> Path:
+        # Another one each attempt: of a machine that was lost, nobody knows whether it still writes.
+        return self.output / f".{self.shard.name}.{self.attempt}{PARTIAL}"
 
 
-def run(
-    stage: Stage,
-    shards: Sequence[Shard],
-    output: Path,
-    options: Any,
-    backend: Backend,  # noqa: ARG001
-    timeout_seconds: float | None = None,  # noqa: ARG001
-) -> Report:
-    """Do what is missing of the stage; results are the folders `output/SHARD` in the order of `shards`."""
-    output.mkdir(parents=True, exist_ok=True)
-    report = Report()
-    with bar(stage.__name__, len(shards), "shards") as progress:
-        for shard in shards:
-            folder = output / shard.name
-            if not (folder / DONE).is_file() or artifact.read_json(folder / DONE)["key"] != key(stage, shard, options):
-                try:
-                    work(stage, shard, output, options)
-                except Exception:
-                    (output / FAILED).mkdir(exist_ok=True)
-                    artifact.write_bytes(output / FAILED / f"{shard.name}.txt", traceback.format_exc().encode())
-                    report.failed.append(shard.name)
-                    continue
-            report.folders.append(folder)
-            report.counts.update(artifact.read_json(folder / DONE)["counts"])
-            progress.advance()
-    return report
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt: counts, or what went wrong."""
+
+    counts: Counts | None = None
+    fault: str = ""  # in one line
+    traceback: str = ""
+    again: bool = True  # whether another attempt may end better
+    disk_full: bool = False
 
 
-def work(stage: Stage, shard: Shard, output: Path, options: Any) -> None:
-    """Do one shard, whole or not at all."""
+def attempt(task: Task) -> Outcome:
+    """Do a shard, whole or not at all; never raises, as not every exception survives the way to another process."""
     start = time.monotonic()
-    temporary = output / f".{shard.name}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    counts = stage(shard, temporary, options)
-    for file in temporary.iterdir():
+    try:
+        shutil.rmtree(task.temporary, ignore_errors=True)
+        task.temporary.mkdir()
+        counts = _function(task.stage)(task.shard, task.temporary, task.options)
+        _finish(task, counts, time.monotonic() - start)
+        return Outcome(counts)
+    except BaseException as error:  # SystemExit, too
+        shutil.rmtree(task.temporary, ignore_errors=True)
+        return Outcome(
+            fault=str(error) if isinstance(error, WholeGPTError) else "".join(traceback.format_exception_only(error)),
+            traceback=traceback.format_exc(),
+            again=not isinstance(error, WholeGPTError),
+            disk_full=isinstance(error, OSError) and error.errno == errno.ENOSPC,
+        )
+
+
+def _finish(task: Task, counts: Counts, seconds: float) -> None:
+    sizes = {}
+    for file in sorted(path for path in task.temporary.rglob("*") if path.is_file()):
         artifact.sync(file)
-    marker = {"key": key(stage, shard, options), "counts": counts, "seconds": round(time.monotonic() - start, 3)}
-    artifact.write_json(temporary / DONE, marker)
-    folder = output / shard.name
+        sizes[file.relative_to(task.temporary).as_posix()] = file.stat().st_size
+    marker = {
+        "key": task.key,
+        "counts": dict(sorted(counts.items())),
+        "files": sizes,
+        "attempts": task.attempt,
+        "seconds": round(seconds, 3),
+    }
+    (task.temporary / DONE).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    folder = task.output / task.shard.name
     shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-    artifact.sync(output)
+    task.temporary.rename(folder)
 
 
-def key(stage: Stage, shard: Shard, options: Any) -> str:
-    """What decides whether a finished shard may be kept."""
-    inputs = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in shard.inputs]
-    content = [__version__, f"{stage.__module__}.{stage.__name__}", inputs, shard.values, asdict(options)]
-    return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
+def finished(folder: Path, key: str) -> Counts | None:
+    """The counts of the shard in the folder if it is whole and of that key."""
+    marker = _marker(folder)
+    if marker.get("key") != key or any(_size(folder / name) != size for name, size in marker["files"].items()):
+        return None
+    counts: Counts = marker["counts"]
+    return counts
+
+
+def keys(stage: Stage, shards: Sequence[Shard], options: Any) -> Iterator[str]:
+    """What decides whether a finished shard may be kept, for each shard.
+
+    A hash of the version of this package, the stage, its options, name and values of the shard, and its inputs: name,
+    size and, of a file that an earlier stage wrote, the key of its shard; of others the time of the last change (their
+    content is in the plan of the artifact).
+    """
+    common = [__version__, stage_name(stage), asdict(options)]
+    made_by: dict[Path, str] = {}
+    for shard in shards:
+        inputs = []
+        for path in shard.inputs:
+            if path.parent not in made_by:
+                made_by[path.parent] = _marker(path.parent).get("key", "")
+            inputs.append([path.name, _size(path), made_by[path.parent] or _changed(path)])
+        content = [*common, shard.name, shard.values, inputs]
+        yield hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
+
+
+def stage_name(stage: Stage) -> str:
+    """The stage as a worker finds it: stages live in modules that it can import."""
+    if stage.__module__ == "__main__" or "." in stage.__qualname__:
+        raise ValueError(f"{stage.__qualname__} is no function of a module that a worker can import")
+    return f"{stage.__module__}:{stage.__qualname__}"
+
+
+def _function(name: str) -> Stage:
+    module, _, function = name.partition(":")
+    stage: Stage = getattr(importlib.import_module(module), function)
+    return stage
+
+
+def _marker(folder: Path) -> dict[str, Any]:
+    """What the marker of a folder says; nothing where there is none, or a spoilt one."""
+    try:
+        marker = json.loads((folder / DONE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return marker if isinstance(marker, dict) and marker.keys() >= {"key", "counts", "files"} else {}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 where it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return -1

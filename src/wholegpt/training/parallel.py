@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from wholegpt.model.gpt import GPT
+from wholegpt.model.gpt import GPT, Mask
 from wholegpt.training.loss import batch_loss
 from wholegpt.training.memory import is_out_of_memory
 from wholegpt.training.ranks import Team, is_shard
@@ -110,7 +110,7 @@ def _forward(
     checkpointing: bool,
     x_BTD: Tensor,
     past: tuple[Tensor, Tensor] | None,
-    mask_BHTS: Tensor | None = None,
+    mask_BHTS: Mask | None = None,
 ) -> tuple[Tensor, Any]:
     """A block's forward pass, keys and values given out only where there is a cache for them: FSDP2 warns of views."""
     if checkpointing:

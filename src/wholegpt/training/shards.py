@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from wholegpt import artifact, compiled, documents
 from wholegpt.artifact import MANIFEST, PLAN, STATE, Artifact
-from wholegpt.documents import HELD_OUT, TRAIN
+from wholegpt.documents import FILES_OF, HELD_OUT, TRAIN
 from wholegpt.errors import Interrupted, UsageError, WholeGPTError
 from wholegpt.progress import bar, say
 from wholegpt.tokenizer import Tokenizer
@@ -150,7 +150,7 @@ def build(options: ShardsOptions) -> Artifact:
 def sources(options: ShardsOptions) -> list[Source]:
     """The files to read: a corpus's by part, otherwise all."""
     path = options.documents
-    in_parts = (path / MANIFEST).is_file() and any(path.glob(f"{HELD_OUT}.*"))
+    in_parts = (path / MANIFEST).is_file() and any(path.glob(f"{FILES_OF[HELD_OUT]}*"))
     if not in_parts:
         return [Source(file) for file in documents.files(path)]
     if (options.held_out, options.seed) != (DEFAULT_HELD_OUT, DEFAULT_SEED):
