@@ -35,7 +35,7 @@ from pyarrow import parquet
 
 from wholegpt.corpus import link_batches, link_stages, links, urls
 from wholegpt.corpus.dumps import Dump
-from wholegpt.runner import Shard
+from wholegpt.runner import Backend, Shard
 
 SECTIONS = ("ingest", "stage", "memory", "distinct")
 
@@ -134,7 +134,7 @@ def run_stage(options: argparse.Namespace) -> dict[str, Any]:
     start = options.started
     if options.peer == "wholegpt":
         output = options.folder / "links"
-        links.build(links.LinksOptions((options.input,), output, workers=1))
+        links.build(links.LinksOptions((options.input,), output, backend=Backend(workers=1)))
         seconds, busy = time.time() - start, cpu_seconds()
         rows = [
             ((urls.normalise(row["url"]) or ("", ""))[0], row["score"], row["submissions"])

@@ -228,7 +228,7 @@ def test_real_dumps(tmp_path, shared):
 
 
 KILLED = """
-import sys, time
+import sys
 from pathlib import Path
 from wholegpt.corpus import link_stages, links
 from wholegpt.runner import Backend

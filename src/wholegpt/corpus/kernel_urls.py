@@ -1,28 +1,23 @@
-"""Normal forms of many URLs as a kernel: `urls.normalise` where it takes its short way, byte by byte.
+"""Normal forms of many URLs as a kernel: what `urls.normalise` says, byte by byte, of all but the odd ones.
 
-Arguments are addresses (`kernel_memory`). `classes` has a byte for each byte: the bits below say in which parts of a
-plain URL it may stand.
+Arguments are addresses (`kernel_memory`). `classes` has a byte for each byte: the bits below say where it may stand as
+it is. What is left to the long way: other schemes, ports, users, hosts of one label or beyond ASCII, dot segments,
+parameters of the path (`;`) beside encodings, spaces, controls and backslashes, fragments that name a page, queries of
+very many fields.
 """
 
 from wholegpt.kernel_memory import compiled, inlined, load8, load32, load64, store8, store32, store64
 
-HOST, PATH, VALUE = 1, 2, 4
-# Of a query: where name and value of a field begin and end. More fields are left to the long way.
+HOST, PATH, QUERY = 1, 2, 4
+# Of a query: where name and value of a field begin and end.
 MOST_FIELDS = 32
 FIELD_BYTES = 32
 NOT_PLAIN = -1
 LONGEST_ENDING = 8
 HTTP, WWW = int.from_bytes(b"http", "little"), int.from_bytes(b"www.", "little")
-DOT, SLASH, COLON, SEMICOLON, EQUALS, AND, QUESTION, NUMBER, BANG, COMMA = b"./:;=&?#!,"
-SMALL_S, STAR, PERCENT = b"s*%"
-
-
-@inlined
-def past(position: int, end: int, classes: int, part: int) -> int:
-    """Where the bytes end that may stand in this part."""
-    while position < end and load8(classes + load8(position)) & part:
-        position += 1
-    return position
+DOT, SLASH, COLON, SEMICOLON, EQUALS, AND, QUESTION, NUMBER, BANG, PLUS, STAR, PERCENT, SPACE = b"./:;=&?#!+*% "
+BRACKETS_AND_BAR = tuple(b"[]|")
+SMALL_S, BACKSLASH, DELETE = b"s\\\x7f"
 
 
 @inlined
@@ -31,27 +26,31 @@ def lower(byte: int) -> int:
 
 
 @inlined
-def copied(begin: int, end: int, target: int) -> int:
-    for position in range(begin, end):
-        store8(target, load8(position))
-        target += 1
-    return target
+def hex_digit(byte: int) -> int:
+    """Its value, -1 for others."""
+    byte = lower(byte)
+    if 48 <= byte <= 57:
+        return byte - 48
+    return byte - 87 if 97 <= byte <= 102 else -1
 
 
 @inlined
-def quoted(begin: int, end: int, target: int) -> int:
-    """Copy what stands in a query: `/`, `:` and `,` as %2F, %3A and %2C."""
-    for position in range(begin, end):
-        byte = load8(position)
-        if byte in (SLASH, COLON, COMMA):
-            store8(target, PERCENT)
-            store8(target + 1, 51 if byte == COLON else 50)
-            store8(target + 2, 70 if byte == SLASH else 65 if byte == COLON else 67)
-            target += 3
-        else:
-            store8(target, byte)
-            target += 1
-    return target
+def encoded(position: int, end: int) -> int:
+    """The byte that a percent-encoding here stands for, -1 where it is none."""
+    if end - position < 3 or load8(position) != PERCENT:
+        return -1
+    high, low = hex_digit(load8(position + 1)), hex_digit(load8(position + 2))
+    return high << 4 | low if high >= 0 and low >= 0 else -1
+
+
+@inlined
+def encode(byte: int, target: int) -> int:
+    """Write a percent-encoding, and return where it ends."""
+    store8(target, PERCENT)
+    for place in range(2):
+        digit = byte >> 4 if place == 0 else byte & 15
+        store8(target + 1 + place, digit + (48 if digit < 10 else 55))
+    return target + 3
 
 
 @inlined
@@ -71,7 +70,8 @@ def host_end(position: int, end: int, classes: int) -> int:
     dots = 0
     while True:
         label = position
-        position = past(position, end, classes, HOST)
+        while position < end and load8(classes + lower(load8(position))) & HOST:
+            position += 1
         if position == label:
             return 0
         if position == end or load8(position) != DOT:
@@ -81,15 +81,60 @@ def host_end(position: int, end: int, classes: int) -> int:
 
 
 @inlined
-def path_end(begin: int, end: int, classes: int) -> int:
-    """Where a path ends that w3lib leaves as it is; 0 for others."""
-    if begin == end or load8(begin) != SLASH:
-        return begin
-    stop = past(begin, end, classes, PATH)
-    for position in range(begin, stop - 1):
-        if load8(position) == SLASH and load8(position + 1) == DOT:
+def write_host(begin: int, end: int, target: int) -> int:
+    for position in range(begin, end):
+        store8(target, lower(load8(position)))
+        target += 1
+    return target
+
+
+@inlined
+def bare(host: int, end: int) -> int:
+    """Where a host in lower case begins without its `www.`, if a domain is left."""
+    if end - host > 4 and load32(host) == WWW:
+        for position in range(host + 4, end):
+            if load8(position) == DOT:
+                return host + 4
+    return host
+
+
+@inlined
+def part_end(position: int, end: int, mark: int) -> int:
+    """Where a part of a URL ends: at `mark`, at a fragment or at the end; 0 where a byte in it is odd."""
+    while position < end and load8(position) != mark and load8(position) != NUMBER:
+        if load8(position) <= SPACE or load8(position) == DELETE or load8(position) == BACKSLASH:
             return 0
-    return 0 if load8(stop - 1) == SEMICOLON else stop
+        position += 1
+    return position
+
+
+@inlined
+def write_path(position: int, end: int, target: int, classes: int) -> int:
+    """Write a path, encoded where needed and only there, and return where it ends; 0 for one of the odd ones."""
+    begin = target
+    has_parameters = changed = False
+    while position < end:
+        byte, inner = load8(position), encoded(position, end)
+        if byte == PERCENT and inner < 0:
+            return 0
+        has_parameters |= byte == SEMICOLON
+        kept = inner in (PERCENT, SLASH, SEMICOLON, QUESTION)
+        byte = inner if inner >= 0 else byte
+        if byte == DOT and target > begin and load8(target - 1) == SLASH:
+            return 0
+        if kept or not load8(classes + byte) & PATH:
+            target = encode(byte, target)
+            changed = True
+        else:
+            store8(target, byte)
+            target += 1
+        changed |= inner >= 0 or byte in BRACKETS_AND_BAR
+        position += 3 if inner >= 0 else 1
+    if has_parameters and (changed or load8(target - 1) == SEMICOLON):
+        return 0  # w3lib leaves parameters of the path as they are
+    while target > begin and load8(target - 1) == SLASH:
+        target -= 1
+    return target
 
 
 @inlined
@@ -110,6 +155,44 @@ def is_tracking(begin: int, end: int, names: int, bounds: int, count: int) -> bo
         if same == size:
             return True
     return False
+
+
+@inlined
+def decode(position: int, end: int, target: int) -> int:
+    """Write what a name or a value in a query stands for, and return where it ends."""
+    while position < end:
+        byte, inner = load8(position), encoded(position, end)
+        store8(target, inner if inner >= 0 else SPACE if byte == PLUS else byte)
+        target += 1
+        position += 3 if inner >= 0 else 1
+    return target
+
+
+@inlined
+def read_query(position: int, end: int, text: int, names: int, bounds: int, count: int, fields: int) -> int:
+    """Write the decoded fields of a query to `text`, and where they are to `fields`, without those that track; return
+    their number, NOT_PLAIN for very many."""
+    found = 0
+    while position < end:
+        stop = position
+        while stop < end and load8(stop) != AND:
+            stop += 1
+        middle = position
+        while middle < stop and load8(middle) != EQUALS:
+            middle += 1
+        value = decode(position, middle, text)
+        value_end = decode(middle + 1, stop, value)
+        if stop > position and not is_tracking(text, value, names, bounds, count):
+            if found == MOST_FIELDS:
+                return NOT_PLAIN
+            field = fields + found * FIELD_BYTES
+            store64(field, text)
+            store64(field + 8, value)
+            store64(field + 16, value)
+            store64(field + 24, value_end)
+            found += 1
+        text, position = value_end, stop + 1
+    return found
 
 
 @inlined
@@ -146,36 +229,34 @@ def sort(fields: int, count: int) -> None:
 
 
 @inlined
-def query_end(position: int, end: int, classes: int, names: int, bounds: int, count: int, fields: int) -> int:
-    """Write the fields of a query and return their number << 32 | its length; NOT_PLAIN for others."""
-    begin, found = position, 0
-    while True:
-        name = position
-        position = past(position, end, classes, VALUE)
-        if position == name:
-            return 0 if found == 0 and position == begin else NOT_PLAIN
-        if found == MOST_FIELDS or is_tracking(name, position, names, bounds, count):
-            return NOT_PLAIN
-        field = fields + found * FIELD_BYTES
-        store64(field, name)
-        store64(field + 8, position)
-        if position < end and load8(position) == EQUALS:
-            position += 1
-            store64(field + 16, position)
-            position = past(position, end, classes, VALUE)
-        else:
-            store64(field + 16, position)
-        store64(field + 24, position)
-        found += 1
-        if position == end or load8(position) != AND:
-            return found << 32 | (position - begin)
+def quote(position: int, end: int, target: int, classes: int) -> int:
+    """Write a name or a value as it stands in a query, and return where it ends."""
+    while position < end:
+        byte = load8(position)
         position += 1
+        if byte == SPACE or load8(classes + byte) & QUERY:
+            store8(target, PLUS if byte == SPACE else byte)
+            target += 1
+        else:
+            target = encode(byte, target)
+    return target
 
 
 @inlined
-def is_fragment(position: int, end: int) -> bool:
-    """Whether a fragment begins here that names no page of its own."""
-    return load8(position) == NUMBER and (position + 1 == end or load8(position + 1) != BANG)
+def write_query(fields: int, count: int, target: int, classes: int) -> int:
+    for number in range(count):
+        field = fields + number * FIELD_BYTES
+        store8(target, AND if number else QUESTION)
+        target = quote(load64(field), load64(field + 8), target + 1, classes)
+        store8(target, EQUALS)
+        target = quote(load64(field + 16), load64(field + 24), target + 1, classes)
+    return target
+
+
+@inlined
+def names_a_page(position: int, end: int) -> bool:
+    """Whether a fragment begins here that does not go."""
+    return position + 1 < end and load8(position) == NUMBER and load8(position + 1) == BANG
 
 
 @inlined
@@ -194,30 +275,6 @@ def ending(begin: int, end: int) -> int:
     return 0
 
 
-@inlined
-def bare(host: int, end: int) -> int:
-    """Where a host begins without its `www.`, if a domain is left."""
-    if end - host > 4 and load32(host) == WWW:
-        for position in range(host + 4, end):
-            if load8(position) == DOT:
-                return host + 4
-    return host
-
-
-@inlined
-def written(host: int, path: int, path_stop: int, fields: int, count: int, target: int) -> int:
-    """Write a normal form of its parts, and return where it ends."""
-    target = copied(bare(host, path), path_stop, target)
-    sort(fields, count)
-    for number in range(count):
-        field = fields + number * FIELD_BYTES
-        store8(target, AND if number else QUESTION)
-        target = quoted(load64(field), load64(field + 8), target + 1)
-        store8(target, EQUALS)
-        target = quoted(load64(field + 16), load64(field + 24), target + 1)
-    return target
-
-
 @compiled
 def normalise(
     text: int,
@@ -227,6 +284,7 @@ def normalise(
     names: int,
     name_bounds: int,
     name_count: int,
+    scratch: int,
     fields: int,
     normal: int,
     normal_offsets: int,
@@ -237,25 +295,34 @@ def normalise(
     """For each of `count` URLs in `text` (bounds of 4 bytes in `offsets`) write the normal form, the host, where they
     end (8 and 4 bytes), and the ending of the path; where the long way is needed, both empty and `NOT_PLAIN`.
 
-    A normal form takes at most three times the room of its URL; `fields` has room for `MOST_FIELDS`.
+    A normal form takes at most three times the room of its URL; `scratch` has the room of the longest, `fields` of
+    `MOST_FIELDS`.
     """
     target, host_target = normal, hosts
     for index in range(count):
-        store64(endings + 8 * index, NOT_PLAIN)
+        word, form_end, host_stop = NOT_PLAIN, target, host_target
         end = text + load32(offsets + 4 * index + 4)
         host = host_begin(text + load32(offsets + 4 * index), end)
         path = host_end(host, end, classes) if host else 0
-        stop = path_end(path, end, classes) if path else 0
-        position, found = stop, 0 if stop else NOT_PLAIN
-        if stop and position < end and load8(position) == QUESTION:
-            query = query_end(position + 1, end, classes, names, name_bounds, name_count, fields)
-            found = query >> 32
-            position += 1 + (query & 0xFFFFFFFF)
-        if found >= 0 and (position == end or is_fragment(position, end)):
-            while stop > path and load8(stop - 1) == SLASH:
-                stop -= 1
-            target = written(host, path, stop, fields, found, target)
-            host_target = copied(host, path, host_target)
-            store64(endings + 8 * index, ending(path, stop))
+        query = part_end(path, end, QUESTION) if path else 0
+        fragment = part_end(query, end, NUMBER) if query else 0
+        if fragment and not names_a_page(fragment, end) and (path == query or load8(path) == SLASH):
+            host_stop = write_host(host, path, host_target)
+            begin = bare(host_target, host_stop)
+            path_begin = target
+            for position in range(begin, host_stop):
+                store8(path_begin, load8(position))
+                path_begin += 1
+            path_stop = write_path(path, query, path_begin, classes)
+            found = NOT_PLAIN
+            if path_stop:
+                found = read_query(query + 1, fragment, scratch, names, name_bounds, name_count, fields)
+            if found >= 0:
+                sort(fields, found)
+                form_end = write_query(fields, found, path_stop, classes)
+                word = ending(path_begin, path_stop)
+        if word != NOT_PLAIN:
+            target, host_target = form_end, host_stop
+        store64(endings + 8 * index, word)
         store64(normal_offsets + 8 * index, target - normal)
         store32(host_offsets + 4 * index, host_target - hosts)

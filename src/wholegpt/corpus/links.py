@@ -206,7 +206,9 @@ def _step(stage: str, entered: int, reasons: dict[str, int]) -> dict[str, Any]:
 
 
 def _workers(files: Sequence[Path], options: LinksOptions) -> int:
-    """Processes, so that the windows of the zstd frames fit into the memory together."""
+    """Processes, so that the windows of the zstd frames fit into this machine's memory together."""
+    if options.backend.name == "ray":
+        return options.backend.workers
     wanted = options.backend.workers or os.cpu_count() or 1
     window = max((dumps.window(file) for file in files), default=0)
     each = WORKER_BYTES + (window if window <= options.window_bytes else 0)

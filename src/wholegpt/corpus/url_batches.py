@@ -1,11 +1,11 @@
 """Many URLs at once: what `urls` says of each, by a kernel for the plain ones."""
 
 import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
+from string import ascii_letters, ascii_lowercase, digits
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wholegpt import compiled
-from wholegpt.corpus import lists, urls
+from wholegpt.corpus import lists
+
+# What may stand as it is: in a host, in a path after `canonicalize_url`, in a query after it.
+HOST = ascii_lowercase + digits + "-"
+PATH = ascii_letters + digits + ":/?[]@!$&'()*+,;=-._~|%"
+QUERY = ascii_letters + digits + "_.-~"
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,19 @@ def normalise(given: pa.Array) -> Batch | None:
     classes, names, bounds = _tables()
     count, size = len(given), int(offsets[len(given)])
     fields = np.empty(kernel.MOST_FIELDS * kernel.FIELD_BYTES, np.uint8)
-    normal, hosts = np.empty(3 * size, np.uint8), np.empty(size, np.uint8)
+    normal, hosts, scratch = (np.empty(times * size, np.uint8) for times in (3, 1, 1))
     ends, endings, host_offsets = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(count + 1, np.int32)
     kernel.normalise(
         *(address(text), address(offsets), count, address(classes), address(names), address(bounds), len(bounds) - 1),
-        *(address(fields), address(normal), address(ends), address(hosts), address(host_offsets[1:]), address(endings)),
+        *(
+            address(scratch),
+            address(fields),
+            address(normal),
+            address(ends),
+            address(hosts),
+            address(host_offsets[1:]),
+            address(endings),
+        ),
     )
     forms = normal[: ends[-1]].tobytes()
     digests = [blake2b(forms[low:high], digest_size=16).digest() for low, high in pairwise([0, *ends.tolist()])]
@@ -62,8 +75,8 @@ def address(array: NDArray[Any]) -> int:
 def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
     """The parts that each byte may stand in, the tracking parameters, and where each of them begins, with the end."""
     kernel: Any = compiled.load("wholegpt.corpus.kernel_urls")
-    parts = ((kernel.HOST, urls.HOST), (kernel.PATH, urls.PATH), (kernel.VALUE, urls.VALUE))
-    classes = [sum(bit for bit, pattern in parts if re.fullmatch(pattern, chr(byte))) for byte in range(256)]
+    parts = ((kernel.HOST, HOST), (kernel.PATH, PATH), (kernel.QUERY, QUERY))
+    classes = [sum(bit for bit, allowed in parts if chr(byte) in allowed) for byte in range(256)]
     names = [name.encode() for name in lists.load("tracking_parameters")]
     bounds = np.cumsum([0, *map(len, names)])
     return np.array(classes, np.uint8), np.frombuffer(b"".join(names), np.uint8), bounds
