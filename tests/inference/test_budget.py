@@ -16,7 +16,7 @@ def test_a_quarter_of_free_memory(model, monkeypatch, tokens):
     assert budget.cache_tokens(model) == tokens
 
 
-@pytest.mark.parametrize(("free", "passes", "cached"), [(0, 32, 32), (2**50, 1024, 32768), (None, 1024, 32768)])
+@pytest.mark.parametrize(("free", "passes", "cached"), [(0, 32, 32), (2**50, 2048, 32768), (None, 2048, 32768)])
 def test_a_window_at_least_and_no_more_than_is_of_use(model, monkeypatch, free, passes, cached):
     monkeypatch.setattr(budget, "_free_bytes", lambda _: free)
     assert (budget.pass_tokens(model), budget.cache_tokens(model)) == (passes, cached)

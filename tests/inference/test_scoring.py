@@ -139,6 +139,9 @@ def test_windows_with_a_stride():
     found = list(scoring.windows(range(10), -100, 4, stride=3))
     assert [window.ids[-window.count :] for window in found] == [(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)]
     assert [window.ids[:-1] for window in found] == [(-100, 0, 1, 2), (2, 3, 4, 5), (5, 6, 7, 8)]
+    for stride in (0, 5):
+        with pytest.raises(ValueError, match="expected 1 to 4"):
+            list(scoring.windows(range(10), -100, 4, stride))
 
 
 def test_text_logprob_of_a_long_text_by_hand(model, tokenizer, text):

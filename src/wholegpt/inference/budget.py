@@ -15,7 +15,7 @@ from wholegpt.model.gpt import GPT
 
 SHARE_OF_FREE_MEMORY = 0.25
 # More do not make a pass faster: on a CPU products of this size run at full speed, on a GPU they fill it.
-MOST_TOKENS = {"cpu": 1024, "cuda": 65536}
+MOST_TOKENS = {"cpu": 2048, "cuda": 65536}
 # A step of decoding reads all weights once, whatever the rows; so a cache gains from many.
 MOST_CACHED_TOKENS = {"cpu": 32768, "cuda": 524288}
 WIDTHS_OF_A_TOKEN = 12

@@ -7,13 +7,16 @@ same examples. Each token of a tree attends to those before it in its own sequen
     paths       0 1 2 3 | 0 1 2 4 5        positions  0 1 2 3 3 4
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Item = TypeVar("Item")
 
 # A sequence joins a tree where at least this share of it stands there already.
 WORTH_SHARING = 0.25
@@ -29,6 +32,10 @@ class Tree:
     """Of each sequence, by its number, the places of its tokens."""
     branches: list[tuple[int, list[int]]] = field(default_factory=list)
     """Where new tokens begin, and the places that all of them attend to."""
+
+    def __len__(self) -> int:
+        """Tokens."""
+        return len(self.ids)
 
     def grow(self, number: int, sequence: Sequence[int], trunk: list[int]) -> None:
         """Add a sequence whose first tokens stand at the places of `trunk`."""
@@ -67,12 +74,12 @@ def plant(sequences: Sequence[tuple[int, ...]], limit: int) -> list[Tree]:
         sequence = sequences[number]
         trunk = path[: common_length(before, sequence)]
         more = len(sequence) - len(trunk)
-        if not trees or len(trunk) < WORTH_SHARING * len(sequence) or len(trees[-1].ids) + more > limit:
+        if not trees or len(trunk) < WORTH_SHARING * len(sequence) or len(trees[-1]) + more > limit:
             trees.append(Tree())
             trunk = []
         trees[-1].grow(number, sequence, trunk)
         path, before = trees[-1].paths[number], sequence
-    return sorted(trees, key=lambda tree: (-len(tree.ids), len(tree.branches)))
+    return sorted(trees, key=lambda tree: (-len(tree), len(tree.branches)))
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -80,16 +87,20 @@ def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def batches(trees: Sequence[Tree], batch_tokens: int) -> Iterator[list[Tree]]:
-    """Trees in order, together up to `batch_tokens`, but at least one."""
-    batch: list[Tree] = []
+def batches(items: Iterable[Item], tokens_of: Callable[[Item], int], batch_tokens: int) -> Iterator[list[Item]]:
+    """Items in order, together up to `batch_tokens`, but at least one.
+
+    >>> list(batches(["four", "two", "eleven"], len, 7))
+    [['four', 'two'], ['eleven']]
+    """
+    batch: list[Item] = []
     tokens = 0
-    for tree in trees:
-        if batch and tokens + len(tree.ids) > batch_tokens:
+    for item in items:
+        if batch and tokens + tokens_of(item) > batch_tokens:
             yield batch
             batch, tokens = [], 0
-        batch.append(tree)
-        tokens += len(tree.ids)
+        batch.append(item)
+        tokens += tokens_of(item)
     if batch:
         yield batch
 
@@ -106,7 +117,7 @@ class Pack:
         start = 0
         for tree in trees:
             self.paths |= {number: [start + place for place in path] for number, path in tree.paths.items()}
-            size, mask = len(tree.ids), tree.mask()
+            size, mask = len(tree), tree.mask()
             if mask is None and self._spans and self._spans[-1][2:] == (size, None):
                 first, count, *_ = self._spans.pop()
                 self._spans.append((first, count + 1, size, None))

@@ -74,8 +74,10 @@ def text_logprob(model: GPT, tokenizer: Tokenizer, ids: Sequence[int]) -> float:
 def windows(ids: Sequence[int], eot: int, window: int, stride: int | None = None) -> Iterator[Window]:
     """The windows in which a document is read, `<|endoftext|>` before it; each predicts what none before it did.
 
-    With a stride, each window but the first predicts so many tokens, after as many others as the model can read.
+    With a stride, 1 to `window`, each but the first predicts so many tokens, after as many others as fit.
     """
+    if stride is not None and not 1 <= stride <= window:
+        raise ValueError(f"stride is {stride}, expected 1 to {window} (the window)")
     ids = tuple(ids)
     whole = (eot, *ids)
     done = 0
@@ -99,33 +101,19 @@ def loglikelihoods(
     batch_tokens = batch_tokens or budget.pass_tokens(model)
     limit = min(batch_tokens, 2 * model.config.n_ctx)  # attention within a tree is quadratic
     trees = packing.plant([window.ids[:-1] for window in wanted], limit)
-    for batch in packing.batches(trees, batch_tokens):
+    for batch in packing.batches(trees, len, batch_tokens):
         yield from _scored(model, batch, wanted, candidates)
 
 
 def windows_loglikelihoods(model: GPT, requests: Iterable[Window], batch_tokens: int | None = None) -> Iterator[Scored]:
     """The result of each window, in order; batches as in `loglikelihoods`, of neighbours."""
     batch_tokens = batch_tokens or budget.pass_tokens(model)
-    for group in _neighbours(requests, batch_tokens):
+    for group in packing.batches(requests, lambda window: len(window.ids) - 1, batch_tokens):
         for window in group:
             check_window(len(window.ids) - 1, model.config)
         trees = packing.plant([window.ids[:-1] for window in group], limit=0)
         found = dict(_scored(model, trees, group, [0] * len(group)))
         yield from (found[number] for number in range(len(group)))
-
-
-def _neighbours(requests: Iterable[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Windows in order, together up to `batch_tokens`, but at least one."""
-    group: list[Window] = []
-    tokens = 0
-    for request in requests:
-        tokens += len(request.ids) - 1
-        if group and tokens > batch_tokens:
-            yield group
-            group, tokens = [], len(request.ids) - 1
-        group.append(request)
-    if group:
-        yield group
 
 
 @torch.inference_mode()

@@ -37,7 +37,7 @@ class Slots:
         batch_tokens = budget.pass_tokens(self._model)
         trees = packing.plant(sequences, min(batch_tokens, 2 * self._model.config.n_ctx))
         x_RD = self._weight.new_empty(len(sequences), self._weight.shape[1])
-        for batch in packing.batches(trees, batch_tokens):
+        for batch in packing.batches(trees, len, batch_tokens):
             pack = packing.Pack(batch, self._weight.device, self._weight.dtype)
             x_RD[list(pack.paths)] = self._read_pack(pack, first)
         return x_RD
