@@ -33,6 +33,8 @@ from wholegpt.runner import Shard
 OURS = ("wholegpt zst", "wholegpt gz")
 PEERS = ("httpx", "aiohttp + warcio", "aiohttp + warcio as sent")
 ROUND_BYTES = 150_000
+# Its command line, by this Python.
+WARCIO = (sys.executable, "-c", "from warcio.cli import main; main()")
 
 
 def pages() -> list[bytes]:
@@ -90,8 +92,8 @@ def measure(options: argparse.Namespace, peer: str, port: int, folder: Path) -> 
 def check(folder: Path) -> str:
     """What warcio says of the gzip files of ours."""
     files = [str(path) for path in (folder / "pages").glob("*.warc.gz")]
-    verdicts = [subprocess.run(["warcio", "check", *files], check=False).returncode]
-    index = subprocess.run(["warcio", "index", "-f", "warc-type", *files], capture_output=True, text=True, check=False)
+    verdicts = [subprocess.run([*WARCIO, "check", *files], check=False).returncode]
+    index = subprocess.run([*WARCIO, "index", "-f", "warc-type", *files], capture_output=True, text=True, check=False)
     verdicts.append(index.returncode)
     return f"warcio check and index exit with {verdicts}; {index.stdout.count('response')} responses"
 
