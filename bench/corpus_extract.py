@@ -29,9 +29,9 @@ from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, response
 from peers import extracting
 
-from wholegpt.corpus import charset, extractors, killable, quality
-from wholegpt.corpus.extract import PageOptions, pages_to_documents
-from wholegpt.corpus.page_shards import shards
+from wholegpt.corpus.pages import charset, extractors, killable, quality
+from wholegpt.corpus.pages.extract import PageOptions, pages_to_documents
+from wholegpt.corpus.pages.shards import shards
 
 OURS = "wholegpt"
 DEFAULT = "trafilatura-fast"
@@ -106,7 +106,7 @@ def child_run(options: argparse.Namespace) -> None:
 @contextmanager
 def killable_extractor() -> Iterator[killable.Killable]:
     """The process that extracts, as the stage starts it."""
-    extractor = killable.Killable([sys.executable, "-P", "-m", "wholegpt.corpus.extractors", DEFAULT])
+    extractor = killable.Killable([sys.executable, "-P", "-m", "wholegpt.corpus.pages.extractors", DEFAULT])
     yield extractor
     extractor.close()
 

@@ -33,8 +33,9 @@ import zstandard
 from peers import linking
 from pyarrow import parquet
 
-from wholegpt.corpus import link_batches, link_stages, links, urls
-from wholegpt.corpus.dumps import Dump
+from wholegpt.corpus import links
+from wholegpt.corpus.submissions import batches, stages, urls
+from wholegpt.corpus.submissions.dumps import Dump
 from wholegpt.runner import Backend, Shard
 
 SECTIONS = ("ingest", "stage", "memory", "distinct")
@@ -107,7 +108,7 @@ def cpu_seconds() -> float:
 
 def gather(dump: Path, folder: Path) -> dict[str, int]:
     folder.mkdir()
-    return link_stages.gather(Shard("0", (dump,)), folder, links.rule(links.LinksOptions((dump,), folder)))
+    return stages.gather(Shard("0", (dump,)), folder, links.rule(links.LinksOptions((dump,), folder)))
 
 
 def run_ingest(options: argparse.Namespace) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def run_ingest(options: argparse.Namespace) -> dict[str, Any]:
         start, before = time.perf_counter(), time.process_time()
         counts = gather(options.input, options.folder / "out")
         seconds, busy = time.perf_counter() - start, time.process_time() - before
-        table = parquet.ParquetFile(options.folder / "out" / link_stages.LINKS).read(["key"])
+        table = parquet.ParquetFile(options.folder / "out" / stages.LINKS).read(["key"])
         keys = set(table["key"].to_pylist())
         return {"seconds": seconds, "CPU": busy, "MB/s": counts["bytes"] / 1e6 / seconds, "check": check(keys)}
     linking.json_and_set(small)
@@ -164,7 +165,7 @@ def run_distinct(options: argparse.Namespace) -> dict[str, Any]:
         folder = options.folder / f"part{number}"
         folder.mkdir()
         shard = Shard(str(number), tuple(files), (number, parts))
-        found += link_stages.distinct(shard, folder, link_stages.Distinct("any", 3))["urls"]
+        found += stages.distinct(shard, folder, stages.Distinct("any", 3))["urls"]
         shutil.rmtree(folder)
     peak = peak_mb()
     expected = len(np.unique(numbers(rows)))
@@ -183,11 +184,11 @@ def write_keys(folder: Path, rows: int) -> list[Path]:
     for first in range(0, rows, 5_000_000):
         part = folder / f"keys{first}"
         part.mkdir()
-        with link_stages._Sifted(part) as sifted:
-            for begin in range(first, min(first + 5_000_000, rows), link_stages.RUN_ROWS):
-                chosen = numbers(rows)[begin : min(begin + link_stages.RUN_ROWS, first + 5_000_000)]
+        with stages._Sifted(part) as sifted:
+            for begin in range(first, min(first + 5_000_000, rows), stages.RUN_ROWS):
+                chosen = numbers(rows)[begin : min(begin + stages.RUN_ROWS, first + 5_000_000)]
                 sifted.add(key_table(chosen), {})
-        files.append(part / link_stages.LINKS)
+        files.append(part / stages.LINKS)
     return files
 
 
@@ -196,7 +197,7 @@ def key_table(chosen: np.ndarray) -> pa.Table:
     mixed = chosen.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     count = len(names)
     columns = [mixed, chosen.astype(np.uint64), names, [name[7:25] for name in names], chosen % 100, chosen]
-    return pa.table([*columns, ["pics"] * count, [f"{n:x}" for n in range(count)]], schema=link_batches.LINK)
+    return pa.table([*columns, ["pics"] * count, [f"{n:x}" for n in range(count)]], schema=batches.LINK)
 
 
 JOBS = {"ingest": run_ingest, "stage": run_stage, "memory": run_memory, "distinct": run_distinct}

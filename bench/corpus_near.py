@@ -25,8 +25,9 @@ from peers import duplicates
 from peers.duplicates import BANDS, ROWS, THRESHOLD, Pair
 
 from wholegpt import documents
-from wholegpt.corpus import builtin, keeping, near_duplicates, records
-from wholegpt.corpus.near_duplicates import WORDS, NearOptions, components, sharing
+from wholegpt.corpus import builtin, records
+from wholegpt.corpus.duplicates import keeping, near_duplicates
+from wholegpt.corpus.duplicates.near_duplicates import WORDS, NearOptions, components, sharing
 from wholegpt.ngrams import hashing, minhash
 from wholegpt.ngrams.index import Index
 from wholegpt.ngrams.words import Texts
@@ -220,7 +221,7 @@ def bands(texts: list[str], rounds: int) -> None:
 def stage(texts: list[str], rounds: int) -> None:
     """Files of documents to files without near-duplicates in one process: all our stages, which keep what they made in
     files and read the text twice, beside the same in memory with Polars or Dask, by our keys and our check."""
-    near_duplicates.run = keeping.run = in_this_process  # type: ignore[attr-defined]
+    near.run = keeping.run = in_this_process  # type: ignore[attr-defined]
     peers = [name for name in duplicates.EDGES if importlib.util.find_spec(name)]
     print("\nfiles to files, processor time: ", end="")
     with tempfile.TemporaryDirectory() as folder:

@@ -126,6 +126,14 @@ def test_full_disk(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("wholegpt.corpus", "wholegpt.runner"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    sentence = fails(capsys, 1, "corpus", "build", "builtin:python", "-o", "c")
+    assert "pip install 'wholegpt[corpus]'" in sentence
+
+
 def test_module_is_the_command():
     result = subprocess.run([sys.executable, "-m", "wholegpt", "--version"], capture_output=True, text=True, check=True)
     assert result.stdout == f"wholegpt {__version__}\n"

@@ -66,13 +66,14 @@ def test_no_circle_within_a_room():
         if not room.is_dir() or room.name.startswith("_"):
             continue
         needs = {}
-        for file in room.glob("*.py"):
+        for file in room.rglob("*.py"):
+            name = ".".join(file.relative_to(room).with_suffix("").parts).removesuffix(".__init__")
             tree = ast.parse(file.read_text(encoding="utf-8"))
             froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
             modules = {node.module or "" for node in froms}
             modules |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
             prefix = f"wholegpt.{room.name}."
-            needs[file.stem] = {name.removeprefix(prefix) for name in modules if name.startswith(prefix)}
+            needs[name] = {name.removeprefix(prefix) for name in modules if name.startswith(prefix)}
         done: set[str] = set()
         while len(done) < len(needs):
             free = {name for name in needs.keys() - done if needs[name] & needs.keys() <= done | {name}}

@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from pyarrow import parquet
 
-from wholegpt.corpus.near_duplicates import components
+from wholegpt.corpus.duplicates.near_duplicates import components
 from wholegpt.ngrams import hashing, minhash
 from wholegpt.ngrams.words import Texts
 
@@ -40,23 +41,12 @@ def datasketch(texts: list[str]) -> Iterator[Pair]:
         index.insert(number, signature, check_duplication=False)
 
 
-def rensa(texts: list[str]) -> Iterator[Pair]:
-    from rensa import RMinHash
+def rensa(kind: str, texts: list[str]) -> Iterator[Pair]:
+    import rensa
 
     signatures = []
     for text in texts:
-        signature = RMinHash(num_perm=BANDS * ROWS, seed=1)
-        signature.update(list(shingles(text)))
-        signatures.append(signature.digest())
-    yield from of_bands(signatures)
-
-
-def rensa_c(texts: list[str]) -> Iterator[Pair]:
-    from rensa import CMinHash
-
-    signatures = []
-    for text in texts:
-        signature = CMinHash(num_perm=BANDS * ROWS, seed=1)
+        signature = getattr(rensa, kind)(num_perm=BANDS * ROWS, seed=1)
         signature.update(list(shingles(text)))
         signatures.append(signature.digest())
     yield from of_bands(signatures)
@@ -163,4 +153,5 @@ def stage(files: list[Path], folder: Path, edges: Callable[[Any, Any], Any]) -> 
 
 
 EDGES: dict[str, Callable[[Any, Any], Any]] = {"polars": polars_edges, "dask": dask_edges}
-PEERS = {"datasketch": datasketch, "rensa": rensa, "rensa CMinHash": rensa_c, "gaoya": gaoya}
+PEERS: dict[str, Callable[[list[str]], Iterator[Pair]]] = {"datasketch": datasketch, "gaoya": gaoya}
+PEERS |= {name: partial(rensa, kind) for name, kind in (("rensa", "RMinHash"), ("rensa CMinHash", "CMinHash"))}

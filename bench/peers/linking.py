@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import zstandard
 
-from wholegpt.corpus import lists, urls
+from wholegpt.corpus.submissions import lists, urls
 
 UNTIL = 1_514_764_800  # 2018-01-01
 BLOCKED = tuple("." + host for host in (*lists.load("media_hosts"), "wikipedia.org", "wikipedia.com"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wholegpt import __version__
-from wholegpt.errors import Interrupted, UsageError, WholeGPTError
+from wholegpt.errors import Interrupted, UsageError, WholeGPTError, missing_extra
 
 # Verb: module, options, function, what it does. A verb's module is imported when the verb is called.
 VERBS = {
@@ -79,7 +79,10 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     verb, rest = _verb(arguments)
     module_name, options_name, function_name, _ = VERBS[verb]
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:  # the packages of an extra that is named as the group of verbs
+        raise missing_extra(str(error.name), verb.split()[0]) from None
     options = parse(getattr(module, options_name), verb, rest)
     getattr(module, function_name)(options)
     return 0

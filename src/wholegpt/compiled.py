@@ -12,11 +12,14 @@ import importlib
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wholegpt import sources
 from wholegpt.progress import say
@@ -36,6 +39,19 @@ def load(name: str) -> ModuleType | None:
     if not _has_numba():
         return None
     return importlib.import_module(name)
+
+
+def join(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts as one array with the spare bytes that kernels need, and where each begins, with the end."""
+    data = np.frombuffer(b"".join([*texts, bytes(PADDING_BYTES)]), np.uint8)
+    bounds = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=bounds[1:])
+    return data, bounds
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where an array's data begins; whoever uses it must hold the array."""
+    return int(array.__array_interface__["data"][0])
 
 
 def threads() -> int:

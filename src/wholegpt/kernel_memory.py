@@ -126,3 +126,16 @@ prefetch = _prefetch()
 subtract, multiply = _word("sub"), _word("mul")
 # How many bits are set; how many zeros are below the lowest that is, 64 for none.
 count_ones, count_zeros_below = _bits("ctpop"), _bits("cttz", 0)
+
+
+@inlined
+def code_point(position: int) -> int:
+    """The code point at a lead byte above 0x7f and its width in bytes, as code point << 3 | width."""
+    lead = load8(position)
+    second = load8(position + 1) & 63
+    if lead < 0xE0:
+        return ((lead & 31) << 6 | second) << 3 | 2
+    third = load8(position + 2) & 63
+    if lead < 0xF0:
+        return ((lead & 15) << 12 | second << 6 | third) << 3 | 3
+    return ((lead & 7) << 18 | second << 12 | third << 6 | load8(position + 3) & 63) << 3 | 4

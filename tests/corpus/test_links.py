@@ -15,8 +15,9 @@ import pytest
 from pyarrow import parquet
 
 from wholegpt import artifact
-from wholegpt.corpus import link_stages, links, urls
+from wholegpt.corpus import links
 from wholegpt.corpus.links import LinksOptions
+from wholegpt.corpus.submissions import stages, urls
 from wholegpt.errors import WholeGPTError
 from wholegpt.runner import Backend
 
@@ -135,8 +136,8 @@ def test_distinct_urls_are_those_of_a_set(tmp_path):
     """Against a dictionary in memory, over more rows than a run has."""
     submissions = generated(3000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link_stages, "RUN_ROWS", 500)
-        patch.setattr(link_stages, "LEAST_GROUP_ROWS", 4)
+        patch.setattr(stages, "RUN_ROWS", 500)
+        patch.setattr(stages, "LEAST_GROUP_ROWS", 4)
         patch.setattr(links, "PARTITION_ROWS", 100)
         folder = make(tmp_path, write(tmp_path / "RS.ndjson.gz", submissions), partitions=7)
     expected = defaultdict(list)
@@ -230,7 +231,8 @@ def test_real_dumps(tmp_path, shared):
 KILLED = """
 import sys
 from pathlib import Path
-from wholegpt.corpus import link_stages, links
+from wholegpt.corpus import links
+from wholegpt.corpus.submissions import stages
 from wholegpt.runner import Backend
 links.PARTITION_ROWS = 200
 links.build(links.LinksOptions(tuple(map(Path, sys.argv[2:])), Path(sys.argv[1]), backend=Backend(workers=1)))

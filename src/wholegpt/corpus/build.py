@@ -15,7 +15,6 @@ Text that is given as such is taken as it is, but for blank documents and exact 
 is asked of pages.
 """
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -27,28 +26,19 @@ import tyro
 
 from wholegpt import artifact
 from wholegpt.artifact import PLAN, STATE, Artifact
-from wholegpt.corpus import (
-    builtin,
-    card,
-    decontaminate,
-    exact_duplicates,
-    funnel,
-    given,
-    near_duplicates,
-    page_shards,
-    parts,
-    records,
-)
+from wholegpt.corpus import builtin, card, decontaminate, funnel, given, parts, records
 from wholegpt.corpus.decontaminate import OverlapOptions
-from wholegpt.corpus.extract import STAGES as PAGE_STAGES
-from wholegpt.corpus.extract import PageOptions, pages_to_documents
+from wholegpt.corpus.duplicates import exact_duplicates, near_duplicates
+from wholegpt.corpus.duplicates.near_duplicates import NearOptions
 from wholegpt.corpus.given import GivenOptions
-from wholegpt.corpus.near_duplicates import NearOptions
+from wholegpt.corpus.pages import shards as page_shards
+from wholegpt.corpus.pages.extract import STAGES as PAGE_STAGES
+from wholegpt.corpus.pages.extract import PageOptions, pages_to_documents
 from wholegpt.corpus.parts import SplitOptions
 from wholegpt.documents import FILES_OF, HELD_OUT, TRAIN
 from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.progress import say
-from wholegpt.runner import Backend, Report, run, writing
+from wholegpt.runner import Backend, Report, place, run, writing
 
 STAGES = (*PAGE_STAGES, exact_duplicates.STAGE, near_duplicates.STAGE, decontaminate.STAGE)
 REJECTS_FOLDER = "rejects"
@@ -156,13 +146,14 @@ def _publish(folder: Path, reports: Sequence[Report], split: Report, options: Bu
             )
     for part, name in FILES_OF.items():
         for number, done in enumerate(split.folders):
-            _place(done / f"{part}.parquet", folder / f"{name}{number:05d}.parquet")
+            if (done / f"{part}.parquet").exists():  # none where nothing came out
+                place(done / f"{part}.parquet", folder / f"{name}{number:05d}.parquet")
     shutil.rmtree(folder / REJECTS_FOLDER, ignore_errors=True)
     (folder / REJECTS_FOLDER).mkdir()
     for report in reports:
         for done in report.folders:
             stage = done.relative_to(folder / STATE).parts[0]
-            _place(done / records.REJECTS, folder / REJECTS_FOLDER / f"{stage}-{done.name}.parquet")
+            place(done / records.REJECTS, folder / REJECTS_FOLDER / f"{stage}-{done.name}.parquet")
     total = sum((report.counts for report in reports), Counter())
     rows = funnel.funnel(total, STAGES)
     funnel.write(folder, rows)
@@ -173,10 +164,3 @@ def _publish(folder: Path, reports: Sequence[Report], split: Report, options: Bu
     if failed:
         say(f"{len(failed)} pieces of the input failed for good and are missing: {', '.join(failed[:5])}")
     return {**counts, **({"failed": failed} if failed else {})}
-
-
-def _place(source: Path, target: Path) -> None:
-    """Give a finished file its final name, too; none where nothing came out."""
-    if source.exists():
-        target.unlink(missing_ok=True)
-        os.link(source, target)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wholegpt import artifact, documents, evalsets
-from wholegpt.corpus import keeping
+from wholegpt.corpus.duplicates import keeping
 from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.ngrams.index import Index
 from wholegpt.ngrams.words import Texts

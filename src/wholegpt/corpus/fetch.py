@@ -31,9 +31,10 @@ from wholegpt.corpus.crawl.crawler import PROGRESS, REDIRECTED, CrawlOptions
 from wholegpt.corpus.crawl.ledger import ELSEWHERE, STORED
 from wholegpt.corpus.crawl.queue import DealOptions, HostLinks
 from wholegpt.corpus.crawl.warc import Compression
-from wholegpt.errors import UsageError, WholeGPTError
+from wholegpt.corpus.funnel import step, write
+from wholegpt.errors import UsageError
 from wholegpt.progress import duration, say
-from wholegpt.runner import Backend, Report, Shard, run, writing
+from wholegpt.runner import Backend, Report, Shard, place, run, writing
 
 SECONDS_BETWEEN_LINES = 10.0
 HOSTS_NAMED = 5
@@ -103,7 +104,7 @@ def fetch(options: FetchOptions) -> Artifact:
     with writing(pages, options.backend) as folder:
         funnel, pages.counts = _fetch(folder, sources, options)
         if options.backend.leads:
-            artifact.write_json(folder / "funnel.json", funnel)
+            write(folder, funnel)
             artifact.write_json(folder / "crawl_delays.json", _capped(folder / STATE, options))
     return pages
 
@@ -123,7 +124,7 @@ def _fetch(folder: Path, sources: Sequence[Path], options: FetchOptions) -> tupl
         queued = _run(queue.line_up, parts, state / f"queue-{number}", deal, options)
         unqueued = _unqueued(dealt, queued)
         if number == 0:
-            funnel.append(_stage("queue", dealt.counts["links"], unqueued))
+            funnel.append(step("queue", dealt.counts["links"], unqueued))
             forecast([part / queue.HOSTS for part in queued.folders], rules)
         else:
             outcomes.update(unqueued)
@@ -135,7 +136,7 @@ def _fetch(folder: Path, sources: Sequence[Path], options: FetchOptions) -> tupl
         if not outcomes.pop(ELSEWHERE, 0):
             break
     stored = outcomes.pop(STORED, 0)
-    funnel.append(_stage("fetch", funnel[0]["out"], _grouped(outcomes)))
+    funnel.append(step("fetch", funnel[0]["out"], _grouped(outcomes)))
     capped = _capped(state, options)
     statuses = {reason[7:]: number for reason, number in sorted(outcomes.items()) if reason.startswith("status-")}
     return funnel, {"pages": stored, "status": statuses, "crawl_delays_capped": len(capped)}
@@ -175,32 +176,21 @@ def _crawl(queued: Report, number: int, state: Path, rules: CrawlOptions, option
 
 
 def _run(stage: Any, shards: Sequence[Shard], output: Path, rules: Any, options: FetchOptions) -> Report:
-    report = run(stage, shards, output, rules, options.backend)
-    if report.failed:
-        raise WholeGPTError(
-            f"{len(report.failed)} of {len(shards)} shards of {stage.__name__} failed; {output / 'failed'} says why, "
-            "and the same command goes on"
-        )
-    return report
+    return run(stage, shards, output, rules, options.backend).whole()
 
 
 def _collect(folder: Path, parts: Sequence[Path]) -> None:
     """Give what shards wrote its names in the artifact."""
     for part in parts:
         if parquet.ParquetFile(part / records.REJECTS).metadata.num_rows:
-            crawler.link_or_copy(part / records.REJECTS, folder / "rejects" / f"{part.parent.name}-{part.name}.parquet")
+            place(part / records.REJECTS, folder / "rejects" / f"{part.parent.name}-{part.name}.parquet")
         for file in part.glob("*.warc.*"):
-            crawler.link_or_copy(file, folder / file.name)
+            place(file, folder / file.name)
 
 
 def _unqueued(dealt: Report, queued: Report) -> dict[str, int]:
     bad = dealt.counts["bad-url"]
     return {"bad-url": bad, "duplicate": dealt.counts["links"] - bad - queued.counts["links"]}
-
-
-def _stage(name: str, into: int, reasons: dict[str, int]) -> dict[str, Any]:
-    reasons = {reason: number for reason, number in sorted(reasons.items()) if number}
-    return {"stage": name, "in": into, "out": into - sum(reasons.values()), "reasons": reasons}
 
 
 def _grouped(outcomes: Counter[str]) -> dict[str, int]:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from wholegpt import documents
-from wholegpt.corpus import builtin, language, quality, records
+from wholegpt.corpus import builtin, records
+from wholegpt.corpus.pages import language, quality
 from wholegpt.documents import Document
 from wholegpt.runner import Shard
 

@@ -12,7 +12,6 @@ address may be asked (private networks, robots.txt), which is `corpus fetch`'s b
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,16 +20,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from wholegpt.artifact import STATE, Artifact, write_json
-from wholegpt.errors import UsageError, WholeGPTError, missing_extra
+from wholegpt.artifact import STATE, Artifact
+from wholegpt.corpus import funnel
+from wholegpt.corpus.submissions import domains, dumps, lists, rules, stages
+from wholegpt.corpus.submissions.dumps import ZSTD_WINDOW_BYTES
+from wholegpt.errors import UsageError, WholeGPTError
 from wholegpt.progress import say
-
-try:
-    from wholegpt.corpus import domains, dumps, link_rules, link_stages, lists
-    from wholegpt.corpus.dumps import ZSTD_WINDOW_BYTES
-    from wholegpt.runner import Backend, Report, Shard, run, writing
-except ModuleNotFoundError as error:
-    raise missing_extra(str(error.name), "corpus") from None
+from wholegpt.runner import Backend, Report, Shard, place, run, writing
 
 # Submissions that make a partition of their own worth its files.
 PARTITION_ROWS = 2**14
@@ -102,22 +98,22 @@ def build(options: LinksOptions) -> Artifact:
     return links
 
 
-def rule(options: LinksOptions) -> link_rules.Rule:
+def rule(options: LinksOptions) -> rules.Rule:
     """The options over the preset's defaults."""
-    preset = link_rules.PRESETS[options.preset]
+    preset = rules.PRESETS[options.preset]
     until = preset.until if options.until is None else options.until
     hosts = [name for chosen in preset.hosts for name in lists.load(chosen)]
     extensions = [name for chosen in preset.extensions for name in lists.load(chosen)]
     hosts += lists.read(options.block_domains) if options.block_domains else ()
     extensions += lists.read(options.block_extensions) if options.block_extensions else ()
     endings = tuple(name.removeprefix(".") for name in extensions)
-    if long := [name for name in endings if len(name.encode()) > link_rules.LONGEST_ENDING_BYTES]:
-        raise UsageError(f"an ending to block has at most {link_rules.LONGEST_ENDING_BYTES} letters, found {long[0]}")
-    return link_rules.Rule(
+    if long := [name for name in endings if len(name.encode()) > rules.LONGEST_ENDING_BYTES]:
+        raise UsageError(f"an ending to block has at most {rules.LONGEST_ENDING_BYTES} letters, found {long[0]}")
+    return rules.Rule(
         score_rule=options.score_rule,
         min_score=preset.min_score if options.min_score is None else options.min_score,
         since=_day(options.since, "since") if options.since else 0,
-        until=_day(until, "until") + 86_400 if until else link_rules.LAST_DATE_SECONDS,
+        until=_day(until, "until") + 86_400 if until else rules.LAST_DATE_SECONDS,
         exclude_over_18=options.exclude_over_18 or preset.exclude_over_18,
         hosts=tuple(hosts),
         extensions=endings,
@@ -130,18 +126,15 @@ def write(folder: Path, files: Sequence[Path], options: LinksOptions) -> tuple[R
     chosen, state = rule(options), folder / STATE
     backend = replace(options.backend, workers=_workers(files, options))
     dealt = [Shard(f"{number:05d}", (file,)) for number, file in enumerate(files)]
-    gathered = run(link_stages.gather, dealt, state / "gather", chosen, backend)
+    gathered = run(stages.gather, dealt, state / "gather", chosen, backend)
     if not gathered.folders:
-        raise WholeGPTError(f"none of the {len(files)} dumps could be read; see {state / 'gather' / 'failed'}")
+        raise WholeGPTError(f"none of the {len(files)} dumps could be read: {gathered.faults()[0]}")
     rows = gathered.counts["links"]
     partitions = max(1, min(options.partitions, rows // PARTITION_ROWS))
-    inputs = tuple(part / link_stages.LINKS for part in gathered.folders)
+    inputs = tuple(part / stages.LINKS for part in gathered.folders)
     ranges = [Shard(f"{number:05d}", inputs, (number, partitions)) for number in range(partitions)]
-    how = link_stages.Distinct(chosen.score_rule, chosen.min_score)
-    found = run(link_stages.distinct, ranges, state / "distinct", how, backend)
-    if found.failed:
-        raise WholeGPTError(f"partition {found.failed[0]} failed; see {state / 'distinct' / 'failed'}")
-    return gathered, found
+    how = stages.Distinct(chosen.score_rule, chosen.min_score)
+    return gathered, run(stages.distinct, ranges, state / "distinct", how, backend).whole()
 
 
 def publish(
@@ -150,18 +143,18 @@ def publish(
     """Give the results their names, and sum them up; returns the counts."""
     (folder / "rejects").mkdir(exist_ok=True)
     for part in found.folders:
-        _link(part / link_stages.LINKS, folder / f"part-{part.name}.parquet")
-        _link(part / link_stages.REJECTS, folder / "rejects" / f"urls-{part.name}.parquet")
+        place(part / stages.LINKS, folder / f"part-{part.name}.parquet")
+        place(part / stages.REJECTS, folder / "rejects" / f"urls-{part.name}.parquet")
     for part in gathered.folders:
-        _link(part / link_stages.REJECTS, folder / "rejects" / f"lines-{part.name}.parquet")
-    tables = [part / link_stages.DOMAINS for part in found.folders]
-    count = domains.merge(tables, folder, folder / STATE / "spill", link_stages.DISTINCT_MEMORY_BYTES)
-    broken = [path.read_text() for part in gathered.folders if (path := part / link_stages.BROKEN).is_file()]
-    broken += [f"{files[int(name)]} failed: {_last_line(folder, name)}" for name in gathered.failed]
+        place(part / stages.REJECTS, folder / "rejects" / f"lines-{part.name}.parquet")
+    tables = [part / stages.DOMAINS for part in found.folders]
+    count = domains.merge(tables, folder, folder / STATE / "spill", stages.DISTINCT_MEMORY_BYTES)
+    broken = [path.read_text() for part in gathered.folders if (path := part / stages.BROKEN).is_file()]
+    broken += [f"{files[int(name)]}: {why}" for name, why in zip(gathered.failed, gathered.faults(), strict=True)]
     for sentence in broken:
         say(sentence)
-    steps = funnel(gathered.counts, found.counts, options.score_rule)
-    write_json(folder / "funnel.json", steps)
+    steps = funnel_of(gathered.counts, found.counts, options.score_rule)
+    funnel.write(folder, steps)
     met = {name: gathered.counts[name] for name in ("escaped", "crossposts", "over_18", "dates_as_text", "bytes")}
     compared = domains.compare(folder / "domains.parquet", options.compare_domains) if options.compare_domains else {}
     return {
@@ -170,16 +163,16 @@ def publish(
     }  # fmt: skip
 
 
-def funnel(gathered: dict[str, int], found: dict[str, int], score_rule: str) -> list[dict[str, Any]]:
+def funnel_of(gathered: dict[str, int], found: dict[str, int], score_rule: str) -> list[dict[str, Any]]:
     """The stages in order, each with what went in, came out, and the reasons of the rest."""
     steps, left = [], gathered["lines"]
-    for stage, names in link_rules.FUNNEL.items():
+    for stage, names in rules.FUNNEL.items():
         if stage == "karma" and score_rule == "sum":
             continue
-        steps.append(_step(stage, left, {name: gathered.get(f"reason {name}", 0) for name in names}))
+        steps.append(funnel.step(stage, left, {name: gathered.get(f"links/reason/{name}", 0) for name in names}))
         left = steps[-1]["out"]
     names = ("duplicate", "karma") if score_rule == "sum" else ("duplicate",)
-    steps.append(_step("urls", left, {name: found.get(f"reason {name}", 0) for name in names}))
+    steps.append(funnel.step("urls", left, {name: found.get(f"links/reason/{name}", 0) for name in names}))
     if steps[-1]["out"] != found["urls"]:
         raise AssertionError(f"{steps[-1]['out']} links by the funnel, {found['urls']} written")
     return steps
@@ -199,10 +192,6 @@ def show(counts: dict[str, Any], as_json: bool) -> None:
             f"domains: Spearman {compared['spearman']} over {compared['in both']:,} of {compared['published']:,}, "
             f"{compared['missing']:,} missing: {' '.join(compared['missing first'])}"
         )
-
-
-def _step(stage: str, entered: int, reasons: dict[str, int]) -> dict[str, Any]:
-    return {"stage": stage, "in": entered, "out": entered - sum(reasons.values()), "reasons": reasons}
 
 
 def _workers(files: Sequence[Path], options: LinksOptions) -> int:
@@ -226,18 +215,3 @@ def _day(text: str, name: str) -> int:
     except ValueError:
         raise UsageError(f"--{name} is {text}, expected a day such as 2017-12-31") from None
     return int(day.timestamp())
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file of a stage a second name, so that it has both if this is done again."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
-
-
-def _last_line(folder: Path, name: str) -> str:
-    report = folder / STATE / "gather" / "failed" / f"{name}.txt"
-    lines = report.read_text(encoding="utf-8").split("\n") if report.is_file() else []
-    return next((line for line in reversed(lines) if line.strip()), "no report")

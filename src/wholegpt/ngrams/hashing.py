@@ -9,12 +9,12 @@ another in one of 2**39 cases. Not for adversaries: the constants are here.
 import functools
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wholegpt import compiled
+from wholegpt.compiled import address
 from wholegpt.ngrams.words import Texts, lowered_table, words
 
 # Odd numbers without pattern; twins of those in `kernel.py`. BASE is 3 modulo 8: its powers differ in high bits only.
@@ -144,8 +144,3 @@ def power(n: int) -> int:
     """BASE ** n as a signed word."""
     value = pow(BASE, n, WORD)
     return value - WORD if value >= WORD // 2 else value
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array's data begins; whoever uses it must hold the array."""
-    return int(array.__array_interface__["data"][0])

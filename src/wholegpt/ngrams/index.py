@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wholegpt.compiled import address
 from wholegpt.ngrams import hashing
-from wholegpt.ngrams.hashing import WORD, Hashes, address, kernels, power
+from wholegpt.ngrams.hashing import WORD, Hashes, kernels, power
 from wholegpt.ngrams.words import Texts, lowered_table
 
 # Bits a hash before the table, at least; of n-grams that are not in the table about one in 24 passes them.

@@ -6,6 +6,7 @@ do something with each. `state` is the address of the words listed below.
 """
 
 from wholegpt.kernel_memory import (
+    code_point,
     compiled,
     count_zeros_below,
     inlined,
@@ -73,19 +74,6 @@ def alphanumeric(eight: int) -> int:
     letters = subtract(lower | HIGH_BITS, LETTERS_FROM) & subtract(LETTERS_TO, lower & LOW_BITS)
     digits = subtract(low | HIGH_BITS, DIGITS_FROM) & subtract(DIGITS_TO, low)
     return (letters | digits) & ~eight & HIGH_BITS
-
-
-@inlined
-def code_point(position: int) -> int:
-    """The code point at a lead byte above 0x7f and its width in bytes, as code point << 3 | width."""
-    lead = load8(position)
-    second = load8(position + 1) & 63
-    if lead < 0xE0:
-        return ((lead & 31) << 6 | second) << 3 | 2
-    third = load8(position + 2) & 63
-    if lead < 0xF0:
-        return ((lead & 15) << 12 | second << 6 | third) << 3 | 3
-    return ((lead & 7) << 18 | second << 12 | third << 6 | load8(position + 3) & 63) << 3 | 4
 
 
 @inlined

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from wholegpt.ngrams.hashing import WORD, Grams, address, kernels, mix
+from wholegpt.compiled import address
+from wholegpt.ngrams.hashing import WORD, Grams, kernels, mix
 
 EMPTY = 2**32
 

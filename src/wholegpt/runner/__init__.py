@@ -3,6 +3,6 @@
 from wholegpt.runner.backend import Backend
 from wholegpt.runner.ranks import writing
 from wholegpt.runner.running import Report, run
-from wholegpt.runner.work import Shard
+from wholegpt.runner.work import Shard, place
 
-__all__ = ["Backend", "Report", "Shard", "run", "writing"]
+__all__ = ["Backend", "Report", "Shard", "place", "run", "writing"]

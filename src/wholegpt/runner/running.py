@@ -50,7 +50,7 @@ class Report:
     def whole(self) -> "Report":
         """The same; WholeGPTError where a shard failed, for stages whose results mean nothing without all of them."""
         if self.failed:
-            raise WholeGPTError(f"{self.failed[0]} failed: {self.faults()[0]}; see {self.notes}")
+            raise WholeGPTError(f"{self.faults()[0]} (in {self.notes} is why; the same command tries it again)")
         return self
 
 

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import time
 import traceback
@@ -110,6 +111,16 @@ def _finish(task: Task, counts: Counts, seconds: float) -> None:
     folder = task.output / task.shard.name
     shutil.rmtree(folder, ignore_errors=True)
     task.temporary.rename(folder)
+
+
+def place(source: Path, target: Path) -> None:
+    """Give a whole file of a stage its final name, too, so that it has both if this is done again."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        with artifact.whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def finished(folder: Path, key: str) -> Counts | None:

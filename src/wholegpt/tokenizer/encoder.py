@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 
 from wholegpt import compiled
+from wholegpt.compiled import address, join
 from wholegpt.tokenizer import bpe, classes
 
 # Slots of a thread's word cache (32 bytes each) at first and at most, and room for the bytes of long pieces and the
@@ -180,16 +180,3 @@ def kernels(name: str) -> ModuleType:
     module = compiled.load(f"wholegpt.tokenizer.{name}")
     assert module is not None, "callers ask compiled.load first"
     return module
-
-
-def join(documents: Sequence[bytes]) -> tuple[NDArray[np.uint8], Offsets]:
-    """The documents as one array with the spare bytes that kernels need, and where each begins, with the end."""
-    text = np.frombuffer(b"".join([*documents, bytes(compiled.PADDING_BYTES)]), np.uint8)
-    bounds = np.zeros(len(documents) + 1, np.int64)
-    np.cumsum([len(document) for document in documents], out=bounds[1:])
-    return text, bounds
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array's data begins; whoever uses it must hold the array."""
-    return int(array.__array_interface__["data"][0])

@@ -4,7 +4,17 @@ Arguments are addresses; `classes` is the table of `classes.table()`. Bytes that
 never a read outside the padded text.
 """
 
-from wholegpt.kernel_memory import compiled, count_ones, count_zeros_below, inlined, load8, load64, multiply, subtract
+from wholegpt.kernel_memory import (
+    code_point,
+    compiled,
+    count_ones,
+    count_zeros_below,
+    inlined,
+    load8,
+    load64,
+    multiply,
+    subtract,
+)
 
 # The classes of `classes.py` that the pattern treats in a way of their own.
 LETTER, SPACE = 1, 3
@@ -16,19 +26,6 @@ HIGH_BITS = 0x80 * ONES - 2**64
 CASE_BITS = 0x20 * ONES
 FIRST_LETTERS = ord("a") * ONES
 HIGH_LAST_LETTERS = (0x80 | ord("z")) * ONES - 2**64
-
-
-@inlined
-def code_point(position: int) -> int:
-    """The code point at a lead byte above 0x7f and its width in bytes, as code point << 3 | width."""
-    lead = load8(position)
-    second = load8(position + 1) & 63
-    if lead < 0xE0:
-        return ((lead & 31) << 6 | second) << 3 | 2
-    third = load8(position + 2) & 63
-    if lead < 0xF0:
-        return ((lead & 15) << 12 | second << 6 | third) << 3 | 3
-    return ((lead & 7) << 18 | second << 12 | third << 6 | load8(position + 3) & 63) << 3 | 4
 
 
 @inlined

@@ -15,9 +15,10 @@ import regex
 from numpy.typing import NDArray
 
 from wholegpt import compiled
+from wholegpt.compiled import address, join
 from wholegpt.progress import bar
 from wholegpt.tokenizer import bpe, classes
-from wholegpt.tokenizer.encoder import Offsets, address, batches, join, kernels, utf8
+from wholegpt.tokenizer.encoder import Offsets, batches, kernels, utf8
 
 # First sizes; what is full doubles.
 FIRST_SLOTS, FIRST_KEY_BYTES, FIRST_PAIRS = 2**14, 2**20, 2**16

@@ -7,8 +7,6 @@ is handed over to it, so that no two processes ask the same host (but where a ro
 
 import asyncio
 import itertools
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,6 @@ import orjson
 from filelock import FileLock
 from yarl import URL
 
-from wholegpt import artifact
 from wholegpt.corpus import records
 from wholegpt.corpus.crawl import ledger, queue, robots
 from wholegpt.corpus.crawl.ledger import ELSEWHERE, JOURNAL, STORED, Files, Ledger
@@ -28,7 +25,7 @@ from wholegpt.corpus.crawl.queue import HOSTS, QUEUE, HostLinks, Link
 from wholegpt.corpus.crawl.requests import PAGE_TYPES, Answer, Client, Refusal
 from wholegpt.corpus.crawl.robots import REDIRECTS, Robots, Rules
 from wholegpt.corpus.crawl.warc import Compression
-from wholegpt.runner import Shard
+from wholegpt.runner import Shard, place
 
 MOST_REDIRECTS = 5
 NAME_THREADS = 32
@@ -79,7 +76,7 @@ def _crawl(shard: Shard, work: Path, folder: Path, options: CrawlOptions) -> dic
     finally:
         book.close()
     for path in work.glob("*.warc.*"):
-        link_or_copy(path, folder / path.name)
+        place(path, folder / path.name)
     _write_tables(work / JOURNAL, folder)
     return dict(book.outcomes)
 
@@ -210,17 +207,6 @@ class Crawler:
         temporary = self._work / f"{PROGRESS}.partial"
         temporary.write_bytes(orjson.dumps(state))
         temporary.replace(self._work / PROGRESS)
-
-
-def link_or_copy(path: Path, target: Path) -> None:
-    """Give a whole file another name; done before, it is left."""
-    if target.exists():
-        return
-    try:
-        os.link(path, target)
-    except OSError:  # no links on this file system
-        with artifact.whole_file(target) as temporary:
-            shutil.copyfile(path, temporary)
 
 
 def _target(answer: Answer) -> URL:

@@ -1,0 +1,1 @@
+"""Web pages to text, one at a time: the first stages of `corpus build`."""

@@ -1,0 +1,1 @@
+"""Dumps of submissions and lists of URLs to distinct links: what `corpus links` is made of."""
