@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
 from peers import tokenizing
 
 from wholegpt import documents
@@ -280,10 +281,8 @@ def main() -> None:
 
 def write_demo_text(folder: Path) -> Path:
     path = folder / "demo.jsonl.zst"
-    with documents.writer(path) as writer:
-        for name in builtin.TEXTS:
-            for document in builtin.read(name):
-                writer.write(document)
+    texts = (document.text for name in builtin.TEXTS for document in builtin.read(name))
+    path.write_bytes(zstandard.compress(b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)))
     return path
 
 

@@ -1,4 +1,4 @@
-"""One record, `Document`, and its readers and writers: jsonl (.gz, .zst), parquet, plain text, folders of them."""
+"""One record, `Document`, and its readers: jsonl (.gz, .zst), parquet, plain text, folders of them."""
 
 import gzip
 import hashlib
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import orjson
 import zstandard
@@ -102,41 +102,6 @@ def files(path: Path, part: str = "") -> list[Path]:
         wanted = f"{part} documents" if part else f"documents ({', '.join(_READERS)})"
         raise WholeGPTError(f"{path} holds no {wanted}")
     return found
-
-
-class Writer:
-    """Writes documents as jsonl.zst and counts them."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.documents = self.characters = self.bytes = self.words = 0
-
-    def write(self, document: Document) -> None:
-        record = {"text": document.text, "id": document.id, "url": document.url, **document.metadata}
-        try:
-            line = orjson.dumps(record)
-        except orjson.JSONEncodeError as error:  # lone surrogates cannot be UTF-8
-            raise WholeGPTError(f"document {document.id} cannot be written: {error}") from None
-        self._stream.write(line + b"\n")
-        self.documents += 1
-        self.characters += len(document.text)
-        self.bytes += len(document.text.encode())
-        self.words += len(document.text.split())
-
-    def counts(self) -> dict[str, int]:
-        return {
-            "documents": self.documents,
-            "characters": self.characters,
-            "bytes": self.bytes,
-            "words": self.words,
-        }
-
-
-@contextmanager
-def writer(path: Path) -> Iterator[Writer]:
-    """Open a jsonl.zst file for documents."""
-    with path.open("wb") as raw, zstandard.ZstdCompressor(level=6).stream_writer(raw) as stream:
-        yield Writer(cast(BinaryIO, stream))
 
 
 def passages(text: str, characters: int) -> list[str]:
