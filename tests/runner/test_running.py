@@ -89,6 +89,14 @@ def test_a_fault_costs_its_shard_only(tmp_path, capsys):
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_relative_paths_are_those_of_the_driver(tmp_path, monkeypatch):
+    run(stages.modules, [Shard("a", ())], tmp_path / "before", StageOptions(), TWO)  # workers that stand elsewhere
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("4")
+    run(stages.square, [Shard("a", (Path("in.txt"),))], Path("out"), StageOptions(), TWO)
+    assert (tmp_path / "out" / "a" / "numbers.txt").read_text() == "8"
+
+
 def test_progress_for_machines(tmp_path, shards, capsys):
     run(stages.square, shards, tmp_path / "out", StageOptions(), Backend(workers=1, json=True))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])

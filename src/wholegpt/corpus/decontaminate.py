@@ -55,7 +55,7 @@ def index(options: OverlapOptions, folder: Path, backend: Backend) -> list[Path]
 def index_set(shard: Shard, folder: Path, _options: OverlapOptions) -> dict[str, int]:
     """Stage: the 8-grams of a set, sorted."""
     name = str(shard.values[0])
-    grams = Index.of(texts_of(name), WORDS).grams
+    grams = Index.of(texts_of(str(shard.inputs[0]) if shard.inputs else name), WORDS).grams
     if not len(grams):
         raise WholeGPTError(f"{name} holds no text of {WORDS} words: nothing can be held against it")
     np.save(folder / GRAMS, grams)

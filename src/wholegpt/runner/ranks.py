@@ -39,9 +39,9 @@ def writing(artifact: Artifact, backend: Backend) -> Iterator[Path]:
     try:
         if backend.leads:
             with artifact.write(resume=True) as folder:
-                yield folder
+                yield folder.absolute()
         else:
-            folder = _wait_for_plan(artifact, backend)
+            folder = _wait_for_plan(artifact, backend).absolute()
             try:
                 yield folder
             except (_Ended, FileNotFoundError):

@@ -66,6 +66,9 @@ def run(
 
     Raises WholeGPTError where the disk is full, and where another rank is not heard of for too long.
     """
+    # Workers, here or on other machines, may stand in another directory.
+    output = output.absolute()
+    shards = [replace(shard, inputs=tuple(path.absolute() for path in shard.inputs)) for shard in shards]
     output.mkdir(parents=True, exist_ok=True)
     tasks = [
         Task(stage_name(stage), shard, options, output, key, shard.size())

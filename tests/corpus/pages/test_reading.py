@@ -10,7 +10,8 @@ import brotli
 import pytest
 import zstandard
 
-from wholegpt.corpus.pages import Page, Skipped, reading
+from wholegpt.corpus.pages import reading
+from wholegpt.corpus.pages.reading import Page, Skipped
 from wholegpt.corpus.pages.shards import shards
 
 from .archiving import answer, article, record, write

@@ -5,7 +5,7 @@ adds a line.
 """
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from urllib.parse import urlsplit
 
 WIKIPEDIA = frozenset({"wikipedia.org", "wikipedia.com"})
@@ -35,7 +35,7 @@ def reason(url: str, canonical: str) -> str:
 @cache
 def mirrors() -> frozenset[str]:
     """Hosts that serve copies of Wikipedia."""
-    lines = (resources.files("wholegpt.corpus") / "wikipedia_mirrors.txt").read_text(encoding="utf-8").splitlines()
+    lines = Path(__file__).with_name("wikipedia_mirrors.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
