@@ -240,6 +240,8 @@ def test_an_interrupt_here_is_an_exit_with_the_work_kept(site, tmp_path, monkeyp
 def test_a_failed_shard_ends_the_verb_with_the_place_of_its_traceback(site, tmp_path, monkeypatch):
     from wholegpt.runner import Report
 
-    monkeypatch.setattr("wholegpt.corpus.fetch.run", lambda *_, **__: Report(failed=["00000"]))
-    with pytest.raises(WholeGPTError, match=r"1 of 1 shards of deal failed; .*failed says why"):
+    (tmp_path / "00000.txt").write_text("key\nthe queue is broken\ninputs\ntraceback")
+    report = Report(failed=["00000"], notes=tmp_path)
+    monkeypatch.setattr("wholegpt.corpus.fetch.run", lambda *_, **__: report)
+    with pytest.raises(WholeGPTError, match=r"the queue is broken \(in .* is why; the same command tries it again\)"):
         fetch(options(write_links(tmp_path / "links.parquet", wide(site)), tmp_path / "pages"))
