@@ -221,6 +221,15 @@ def rigged_to_write(model, ids):
                     model.wpe.weight[position, place] = 1000.0
 
 
+def test_a_stop_string_in_the_last_token(model, tokenizer):
+    last = next(index for index in range(300) if len(tokenizer.token_bytes(index)) > 1)
+    word = tokenizer.decode([last])
+    rigged_to_write(model, [last])
+    (found,) = generate_until(model, tokenizer, [Generation((1,), 1, (word[1:],))])
+    assert found[1].text == word[:1]
+    assert found[1] == plain.generate_until(model, tokenizer, Generation((1,), 1, (word[1:],)))
+
+
 @pytest.mark.parametrize(
     ("stop", "written", "tokens"),
     [

@@ -45,7 +45,8 @@ class Text:
         self.ids.append(token)
         self.logprobs.append(float(logits_V[token] - logits_V.logsumexp(dim=-1)))
         self.written += tokenizer.token_bytes(token)
-        self.finished = len(self.ids) == self.request.max_new_tokens or self._cut(tokenizer)
+        whole = len(self.ids) == self.request.max_new_tokens
+        self.finished = self._cut(tokenizer) or whole  # the last token, too, may hold a stop string
 
     def _cut(self, tokenizer: Tokenizer) -> bool:
         """End before the first stop string; whether there is one."""
